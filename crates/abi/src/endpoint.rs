@@ -1,0 +1,312 @@
+//! Tables that say which anchor may claim what.
+
+use core::fmt;
+use core::str::FromStr;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{Ipv4, Ipv6, Mac};
+
+/// What becomes of a frame that breaks the endpoint's binding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[repr(u8)]
+pub enum Mode {
+    /// Nothing is verified; frames are counted as allowed.
+    Off = 0,
+    /// Counted and reported exactly as in `Enforce`, but passed.
+    Audit = 1,
+    /// Dropped.
+    #[default]
+    Enforce = 2,
+}
+
+impl Mode {
+    /// The mode with this number; an unknown number is `Enforce` (fail closed).
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Off,
+            1 => Self::Audit,
+            _ => Self::Enforce,
+        }
+    }
+
+    /// The name users see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Audit => "audit",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// On which side of its interface an endpoint's frames are met.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub enum Direction {
+    /// The interface is the host side of a pair: frames from the workload come in.
+    #[default]
+    Ingress,
+    /// The interface is the workload's own (bound from inside its namespace, `lo`): frames go out.
+    Egress,
+}
+
+impl Direction {
+    /// The name users see.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text that names no [`Mode`] or [`Direction`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownWord(&'static str);
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected one of: {}", self.0)
+    }
+}
+impl core::error::Error for UnknownWord {}
+
+impl FromStr for Mode {
+    type Err = UnknownWord;
+    fn from_str(s: &str) -> Result<Self, UnknownWord> {
+        match s {
+            "off" => Ok(Self::Off),
+            "audit" => Ok(Self::Audit),
+            "enforce" => Ok(Self::Enforce),
+            _ => Err(UnknownWord("enforce, audit, off")),
+        }
+    }
+}
+
+impl FromStr for Direction {
+    type Err = UnknownWord;
+    fn from_str(s: &str) -> Result<Self, UnknownWord> {
+        match s {
+            "ingress" => Ok(Self::Ingress),
+            "egress" => Ok(Self::Egress),
+            _ => Err(UnknownWord("ingress, egress")),
+        }
+    }
+}
+
+/// Bits of [`Endpoint::allow`]: what an endpoint may do beyond its bindings, and which
+/// further tables hold something for it (a table without an entry is never asked).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Allow(pub u32);
+
+impl Allow {
+    /// DHCP client: 0.0.0.0:68 to 255.255.255.255:67.
+    pub const DHCP_CLIENT: u32 = 1 << 0;
+    /// DHCPv4 and DHCPv6 server: UDP from ports 67 and 547.
+    pub const DHCP_SERVER: u32 = 1 << 1;
+    /// Router advertisements and redirects.
+    pub const ROUTER: u32 = 1 << 2;
+    /// Frames with any one VLAN tag; what is inside is verified all the same.
+    pub const ANY_VLAN: u32 = 1 << 3;
+    /// Any ethertype.
+    pub const ANY_ETHERTYPE: u32 = 1 << 4;
+    /// Encapsulated traffic to node addresses.
+    pub const TUNNEL: u32 = 1 << 5;
+    /// IPv4 source route options are refused.
+    pub const NO_SOURCE_ROUTE: u32 = 1 << 6;
+    /// Further MACs are in the further table.
+    pub const FURTHER_MAC: u32 = 1 << 16;
+    /// Further IPv4 addresses are in the further table.
+    pub const FURTHER_IPV4: u32 = 1 << 17;
+    /// Further IPv6 addresses (link-local ones too) are in the further table.
+    pub const FURTHER_IPV6: u32 = 1 << 18;
+    /// IPv4 prefixes are in the prefix table.
+    pub const PREFIX_IPV4: u32 = 1 << 19;
+    /// IPv6 prefixes are in the prefix table.
+    pub const PREFIX_IPV6: u32 = 1 << 20;
+    /// Allowed VLAN ids are in the further table.
+    pub const FURTHER_VLAN: u32 = 1 << 21;
+    /// Allowed ethertypes are in the further table.
+    pub const FURTHER_ETHERTYPE: u32 = 1 << 22;
+
+    /// Whether all of `bits` are set.
+    #[must_use]
+    pub const fn has(self, bits: u32) -> bool {
+        self.0 & bits == bits
+    }
+}
+
+/// What one anchor may claim: the common case inline, in one cache line.
+///
+/// Immutable once published, but for `quarantine`: a change writes a new entry and flips
+/// the anchor's index to it, so no frame ever meets half of a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Endpoint {
+    /// The first MAC.
+    pub mac: Mac,
+    /// [`Mode`] as a number.
+    pub mode: u8,
+    /// Not zero: every frame is dropped.
+    pub quarantine: u8,
+    /// The first IPv4 address; 0.0.0.0 where none is bound.
+    pub ipv4: Ipv4,
+    /// Counter slot, stable over changes of the binding; never [`crate::UNBOUND_SLOT`].
+    pub slot: u32,
+    /// The first global IPv6 address; `::` where none is bound.
+    pub ipv6: Ipv6,
+    /// The link-local IPv6 address; `::` where IPv6 is not bound.
+    pub link_local: Ipv6,
+    /// [`Allow`] bits.
+    pub allow: u32,
+    /// Zero.
+    pub reserved: [u8; 12],
+}
+
+const _: () = assert!(size_of::<Endpoint>() == 64);
+
+/// Key of the table of anchors that the array does not hold.
+///
+/// Keys are aligned to eight bytes because the verifier wants aligned accesses to the stack, where
+/// they are built.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct AnchorKey {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Interface index there.
+    pub ifindex: u32,
+}
+
+/// What a key of the further table holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum FurtherKind {
+    /// A MAC in the first six bytes.
+    Mac = 1,
+    /// An address; IPv4 as `::ffff:a.b.c.d`.
+    Address = 2,
+    /// A VLAN id in the first two bytes, network order.
+    Vlan = 3,
+    /// An ethertype in the first two bytes, network order.
+    Ethertype = 4,
+}
+
+/// Key of the table of all that does not fit into [`Endpoint`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct FurtherKey {
+    /// Index of the [`Endpoint`] entry.
+    pub binding: u32,
+    /// [`FurtherKind`] as a number.
+    pub kind: u32,
+    /// The value, padded with zeros.
+    pub value: [u8; 16],
+}
+
+impl FurtherKey {
+    /// A further MAC.
+    #[must_use]
+    pub const fn mac(binding: u32, mac: Mac) -> Self {
+        let m = mac.0;
+        let mut value = [0; 16];
+        value[0] = m[0];
+        value[1] = m[1];
+        value[2] = m[2];
+        value[3] = m[3];
+        value[4] = m[4];
+        value[5] = m[5];
+        Self { binding, kind: FurtherKind::Mac as u32, value }
+    }
+
+    /// A further address; IPv4 goes in mapped.
+    #[must_use]
+    pub const fn address(binding: u32, address: Ipv6) -> Self {
+        Self { binding, kind: FurtherKind::Address as u32, value: address.0 }
+    }
+
+    /// An allowed VLAN id.
+    #[must_use]
+    pub const fn vlan(binding: u32, vid: u16) -> Self {
+        Self::number(binding, FurtherKind::Vlan, vid)
+    }
+
+    /// An allowed ethertype.
+    #[must_use]
+    pub const fn ethertype(binding: u32, ethertype: u16) -> Self {
+        Self::number(binding, FurtherKind::Ethertype, ethertype)
+    }
+
+    const fn number(binding: u32, kind: FurtherKind, number: u16) -> Self {
+        let n = number.to_be_bytes();
+        let mut value = [0; 16];
+        value[0] = n[0];
+        value[1] = n[1];
+        Self { binding, kind: kind as u32, value }
+    }
+}
+
+/// Key of the prefix table (a longest-prefix-match trie).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct PrefixKey {
+    /// Bits that count, from `binding` on: 32 + the prefix length in `address`.
+    pub prefix_len: u32,
+    /// Index of the [`Endpoint`] entry; always compared whole, so its byte order is free.
+    pub binding: u32,
+    /// The prefix; IPv4 as `::ffff:a.b.c.d` with 96 added to its length.
+    pub address: [u8; 16],
+}
+
+impl PrefixKey {
+    /// Bits before the address.
+    pub const BASE_BITS: u32 = 32;
+
+    /// The key that stores a prefix: `len_bits` counts in the (mapped) 128-bit address.
+    #[must_use]
+    pub const fn prefix(binding: u32, address: Ipv6, len_bits: u32) -> Self {
+        Self { prefix_len: Self::BASE_BITS + len_bits, binding, address: address.0 }
+    }
+
+    /// The key that asks for one address.
+    #[must_use]
+    pub const fn lookup(binding: u32, address: Ipv6) -> Self {
+        Self::prefix(binding, address, 128)
+    }
+}
+
+/// Key of the journal: the desired state as the agent wrote it, kept in the kernel beside the
+/// tables so that a lost state file can be made again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct JournalKey {
+    /// Counter slot of the endpoint.
+    pub slot: u32,
+    /// Number of the chunk, from 0.
+    pub chunk: u32,
+}
+
+/// The one value of the meta table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Meta {
+    /// [`crate::ABI_VERSION`] of the writer.
+    pub abi_version: u32,
+    /// Inode number of the network namespace whose anchors are found by array index.
+    pub primary_netns: u32,
+}

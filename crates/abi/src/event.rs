@@ -1,0 +1,38 @@
+//! What the kernel reports through the ring buffer.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of the frame that an event carries at the most.
+pub const CAPTURE_LEN: usize = 128;
+
+/// One sampled frame that broke a binding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DropEvent {
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub timestamp_ns: u64,
+    /// cgroup v2 id of the sending socket; 0 where the frame has none.
+    pub cgroup_id: u64,
+    /// Socket cookie of the sender; 0 where the frame has none.
+    pub socket_cookie: u64,
+    /// Inode number of the network namespace of the interface.
+    pub netns: u32,
+    /// Interface index there.
+    pub ifindex: u32,
+    /// Counter slot.
+    pub slot: u32,
+    /// Length of the frame in bytes.
+    pub len: u32,
+    /// Bytes of `frame` that hold something.
+    pub captured: u32,
+    /// `DropReason` as a number.
+    pub reason: u8,
+    /// 1: dropped; 0: passed (audit mode, or merely noticed).
+    pub dropped: u8,
+    /// 802.1Q tag that the kernel had taken out of the frame, network order; 0 where none.
+    pub vlan_tci: [u8; 2],
+    /// The first bytes of the frame.
+    pub frame: [u8; CAPTURE_LEN],
+}
+
+const _: () = assert!(size_of::<DropEvent>() == 48 + CAPTURE_LEN);

@@ -1,0 +1,210 @@
+//! `/api/v1/events` (server-sent events) and `/api/v1/drops`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use portcullis_abi::DropReason;
+use portcullis_policy::api::Event;
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use utoipa::{IntoParams, ToSchema};
+
+use super::input::Options;
+use super::problem::Refusal;
+use super::{MAX_STREAMS, Shared};
+
+/// How many events of the past are looked through at most.
+const HISTORY_LIMIT: usize = 1 << 16;
+
+/// How many drops are answered where the query does not say.
+const DROPS_DEFAULT: usize = 100;
+
+/// A comment keeps proxies and clients from giving up on a quiet stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The two kinds of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum EventKind {
+    /// A frame broke a binding.
+    Drop,
+    /// Something changed or was repaired.
+    Notice,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventsQuery {
+    /// Send so many of the last matching events first.
+    #[serde(default)]
+    history: usize,
+    /// Only events of this endpoint (its name).
+    endpoint: Option<String>,
+    /// Only drops for this reason.
+    reason: Option<String>,
+    /// Only events of this kind.
+    #[param(inline)]
+    kind: Option<EventKind>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DropsQuery {
+    /// At most so many, the newest; 100 unless given.
+    limit: Option<usize>,
+    /// Only drops of this endpoint (its name).
+    endpoint: Option<String>,
+    /// Only drops for this reason.
+    reason: Option<String>,
+}
+
+/// Which events are wanted.
+struct Filter {
+    kind: Option<EventKind>,
+    endpoint: Option<String>,
+    reason: Option<DropReason>,
+}
+
+impl Filter {
+    fn new(
+        kind: Option<EventKind>,
+        endpoint: Option<String>,
+        reason: Option<String>,
+    ) -> Result<Self, Refusal> {
+        let reason = match reason {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|e| Refusal::invalid(format!("reason {text:?}: {e}")))?),
+        };
+        Ok(Self { kind, endpoint, reason })
+    }
+
+    fn passes(&self, event: &Event) -> bool {
+        let (kind, endpoint, reason) = match event {
+            Event::Drop(drop) => (EventKind::Drop, &drop.endpoint, Some(drop.reason.as_str())),
+            Event::Notice(notice) => (EventKind::Notice, &notice.endpoint, None),
+        };
+        self.kind.is_none_or(|wanted| wanted == kind)
+            && self.endpoint.as_ref().is_none_or(|wanted| endpoint.as_ref() == Some(wanted))
+            && self.reason.is_none_or(|wanted| reason == Some(wanted.name()))
+    }
+
+    /// The newest `limit` events of `history` that pass, oldest first.
+    fn newest(&self, mut history: Vec<Arc<Event>>, limit: usize) -> Vec<Arc<Event>> {
+        history.retain(|event| self.passes(event));
+        let surplus = history.len().saturating_sub(limit);
+        history.drain(..surplus);
+        history
+    }
+}
+
+/// The newest drops, oldest first, as the event stream has them.
+#[utoipa::path(get, path = "/api/v1/drops", tag = "events", params(DropsQuery),
+    responses((status = 200, body = Vec<Event>), (status = 422, response = super::openapi::Invalid)))]
+pub(super) async fn drops(
+    app: Shared,
+    query: Options<DropsQuery>,
+) -> Result<Json<Vec<Arc<Event>>>, Refusal> {
+    let DropsQuery { limit, endpoint, reason } = query.0;
+    let filter = Filter::new(Some(EventKind::Drop), endpoint, reason)?;
+    Ok(Json(filter.newest(app.control.history(HISTORY_LIMIT), limit.unwrap_or(DROPS_DEFAULT))))
+}
+
+/// Events as they happen: `event: drop` or `notice` with the event as JSON, `event: lost` with
+/// `{"lost":N}` where this reader was too slow for N events.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventsQuery),
+    responses(
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = Event),
+        (status = 422, response = super::openapi::Invalid),
+        (status = 503, response = super::openapi::Unavailable)))]
+pub(super) async fn stream(
+    app: Shared,
+    query: Options<EventsQuery>,
+) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Refusal> {
+    let EventsQuery { history, endpoint, reason, kind } = query.0;
+    let filter = Filter::new(kind, endpoint, reason)?;
+    let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
+        Refusal::unavailable(format!("{MAX_STREAMS} event streams are open already; close one and try again"))
+    })?;
+    // Subscribed first, so that nothing falls between the past and the present.
+    let live = app.control.subscribe();
+    let past =
+        if history == 0 { Vec::new() } else { filter.newest(app.control.history(HISTORY_LIMIT), history) };
+    let follower = Follower::new(filter, past, live, permit);
+    let events = stream::unfold(follower, |mut follower| async {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive")))
+}
+
+/// One reader of events: first the past, then what comes.
+struct Follower {
+    filter: Filter,
+    past: std::vec::IntoIter<Arc<Event>>,
+    /// Events of the past that may come again, and how many live events may be such.
+    overlap: (Vec<Arc<Event>>, usize),
+    live: broadcast::Receiver<Arc<Event>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    fn new(
+        filter: Filter,
+        past: Vec<Arc<Event>>,
+        live: broadcast::Receiver<Arc<Event>>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        // What came between subscribing and reading the past stands in both.
+        let waiting = live.len();
+        let shared = past[past.len().saturating_sub(waiting)..].to_vec();
+        Self { filter, past: past.into_iter(), overlap: (shared, waiting), live, _permit: permit }
+    }
+
+    async fn next(&mut self) -> Option<SseEvent> {
+        if let Some(event) = self.past.next() {
+            return Some(render(&event));
+        }
+        loop {
+            match self.live.recv().await {
+                Ok(event) if self.told_already(&event) || !self.filter.passes(&event) => {}
+                Ok(event) => return Some(render(&event)),
+                Err(RecvError::Lagged(lost)) => {
+                    return Some(SseEvent::default().event("lost").data(format!(r#"{{"lost":{lost}}}"#)));
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn told_already(&mut self, event: &Arc<Event>) -> bool {
+        let (shared, waiting) = &mut self.overlap;
+        if *waiting == 0 {
+            return false;
+        }
+        *waiting -= 1;
+        let told = shared.iter().any(|past| Arc::ptr_eq(past, event));
+        if *waiting == 0 {
+            *shared = Vec::new();
+        }
+        told
+    }
+}
+
+fn render(event: &Event) -> SseEvent {
+    let name = match event {
+        Event::Drop(_) => "drop",
+        Event::Notice(_) => "notice",
+    };
+    match serde_json::to_string(event) {
+        Ok(data) => SseEvent::default().event(name).data(data),
+        // Cannot happen with these types; if it does, the reader is told instead of cut off.
+        Err(error) => SseEvent::default().comment(format!("an event could not be written: {error}")),
+    }
+}

@@ -1,0 +1,80 @@
+//! The HTTP API: [`Control`] as JSON, events as a stream, metrics, and the sockets they are served on.
+//!
+//! [`router`] is pure: it knows nothing of sockets and is tested by calling it. Serving is apart:
+//! [`UnixEndpoint`] with [`serve_unix`], [`TcpEndpoint`] with [`serve_tcp`]. Nothing here keeps
+//! state of its own; every answer is made from a snapshot that [`Control`] gives. Every error is
+//! an RFC 9457 problem whose `detail` says what to do.
+
+mod endpoints;
+mod events;
+mod input;
+mod metrics;
+mod openapi;
+mod problem;
+mod serve;
+mod system;
+mod tcp;
+mod unix;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, put};
+use tokio::sync::Semaphore;
+
+use crate::control::Control;
+
+pub use endpoints::{BulkItem, BulkOutcome};
+pub use input::BODY_LIMIT_BYTES;
+pub use openapi::document;
+pub use problem::{PROBLEM_JSON, Refusal};
+pub use serve::{MAX_CONNECTIONS, ServeError};
+pub use system::Applied;
+pub use tcp::{TcpEndpoint, Token, serve_tcp};
+pub use unix::{UnixEndpoint, serve_unix};
+
+/// The most event streams at once: followers must not use up the connections that commands need.
+pub const MAX_STREAMS: usize = 64;
+
+/// What every handler has at hand.
+struct App {
+    control: Arc<dyn Control>,
+    metrics: metrics::Metrics,
+    streams: Arc<Semaphore>,
+}
+
+/// The handlers' share of [`App`].
+type Shared = axum::extract::State<Arc<App>>;
+
+/// Every path of the API, over `control`.
+pub fn router(control: Arc<dyn Control>) -> Router {
+    let app = Arc::new(App {
+        metrics: metrics::Metrics::new(Arc::clone(&control)),
+        control,
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+    });
+    Router::new()
+        .route("/api/v1/status", get(system::status))
+        .route("/api/v1/endpoints", get(endpoints::list).post(endpoints::bind))
+        .route(
+            "/api/v1/endpoints/{id}",
+            get(endpoints::show).patch(endpoints::patch).delete(endpoints::unbind),
+        )
+        .route(
+            "/api/v1/endpoints/{id}/quarantine",
+            put(endpoints::quarantine).post(endpoints::quarantine).delete(endpoints::release),
+        )
+        .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/drops", get(events::drops))
+        .route("/api/v1/state", get(system::state).put(system::apply))
+        .route("/openapi.json", get(openapi::serve))
+        .route("/metrics", get(metrics::serve))
+        .route("/healthz", get(system::healthz))
+        .route("/readyz", get(system::readyz))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        // `input` enforces its own limit, with a problem for an answer.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}

@@ -1,0 +1,71 @@
+//! What the agent can be asked: the interface between the API (and whatever else asks) and the core.
+
+use std::sync::Arc;
+
+use portcullis_policy::api::{Endpoint, EndpointPatch, Event, State, Status};
+use portcullis_policy::model::{EndpointSpec, Owner};
+use tokio::sync::broadcast;
+
+/// Why something asked for was not done. The text is one clear line that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// What was asked for cannot be (HTTP 422, exit code 2).
+    #[error("{0}")]
+    Invalid(String),
+    /// No such endpoint or interface (HTTP 404, exit code 4).
+    #[error("{0}")]
+    NotFound(String),
+    /// It contradicts something that is there (HTTP 409, exit code 5).
+    #[error("{0}")]
+    Conflict(String),
+    /// The kernel or the host refused (HTTP 500, exit code 1).
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What a bind did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not there.
+    Created,
+    /// It was there and differed.
+    Updated,
+    /// It was there just so.
+    Unchanged,
+}
+
+/// How to bind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BindOptions {
+    /// Accept an interface that does not exist yet: the endpoint waits for it.
+    pub allow_missing: bool,
+}
+
+/// The core as the API sees it. Calls are short (they may make system calls, but never wait).
+pub trait Control: Send + Sync + 'static {
+    /// The agent as a whole.
+    fn status(&self) -> Status;
+    /// All endpoints, by name.
+    fn endpoints(&self) -> Vec<Endpoint>;
+    /// One endpoint, by id or name.
+    fn endpoint(&self, id_or_name: &str) -> Result<Endpoint, Fault>;
+    /// Binds an endpoint, or changes the one of that name.
+    fn bind(&self, spec: EndpointSpec, owner: Owner, options: BindOptions) -> Result<(Endpoint, Outcome), Fault>;
+    /// Takes an endpoint away; answers what it was.
+    fn unbind(&self, id_or_name: &str) -> Result<Endpoint, Fault>;
+    /// Changes single properties.
+    fn patch(&self, id_or_name: &str, patch: EndpointPatch) -> Result<Endpoint, Fault>;
+    /// Puts an endpoint into quarantine or releases it.
+    fn quarantine(&self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault>;
+    /// The desired state of every owner.
+    fn state(&self) -> State;
+    /// Makes the API's part of the desired state this one, whole or not at all; answers how many endpoints
+    /// were created, updated and removed.
+    fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault>;
+    /// Events from now on. A slow reader loses the oldest and is told how many.
+    fn subscribe(&self) -> broadcast::Receiver<Arc<Event>>;
+    /// The newest events, oldest first, at most `limit`.
+    fn history(&self, limit: usize) -> Vec<Arc<Event>>;
+    /// Whether the kernel side is in place: what `/readyz` tells.
+    fn ready(&self) -> Result<(), String>;
+}

@@ -1,0 +1,88 @@
+//! What can go wrong, with what it concerns and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the kernel side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process lacks privileges.
+    #[error(
+        "no permission for {what}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)"
+    )]
+    Permission {
+        /// What was tried.
+        what: String,
+    },
+    /// The BPF file system is not there.
+    #[error(
+        "{path} is not on a BPF file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or name another directory with --bpffs"
+    )]
+    NoBpffs {
+        /// The directory asked for.
+        path: PathBuf,
+    },
+    /// The programs could not be loaded.
+    #[error(
+        "the kernel refused the programs ({what}): {source}. `portcullis doctor` tells what this kernel lacks"
+    )]
+    Load {
+        /// Which program or step.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A table is not in the object: the build is broken.
+    #[error("table {name} is not in the kernel object: this build of portcullis is broken")]
+    MissingTable {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A table is full.
+    #[error("the kernel table {table} is full ({capacity} entries): raise [limits] in the configuration")]
+    Full {
+        /// Its name.
+        table: &'static str,
+        /// Its size.
+        capacity: u32,
+    },
+    /// The interface is not there (any more).
+    #[error("interface index {ifindex} does not exist in its network namespace")]
+    NoInterface {
+        /// Its index.
+        ifindex: u32,
+    },
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried, on what.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps a failed system call, telling missing privileges apart.
+    pub(crate) fn system(what: impl Into<String>, source: io::Error) -> Self {
+        let what = what.into();
+        match source.raw_os_error() {
+            Some(libc::EPERM) => Self::Permission { what },
+            _ => Self::System { what, source },
+        }
+    }
+
+    /// The error number of the failed system call, where it was one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Self::System { source, .. } => source.raw_os_error(),
+            Self::Permission { .. } => Some(libc::EPERM),
+            Self::NoInterface { .. } => Some(libc::ENODEV),
+            _ => None,
+        }
+    }
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

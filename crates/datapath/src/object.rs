@@ -1,0 +1,302 @@
+//! The kernel side as a whole: tables made or adopted, programs loaded, one set for each network
+//! namespace.
+//!
+//! An interface index means something only inside its namespace, and programs cannot ask which
+//! namespace they run in (before Linux 6.15). So each namespace has its own load of the programs,
+//! with its inode number in `.rodata`; all of them share the tables.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use aya::maps::Map;
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader};
+use portcullis_abi::{ABI_VERSION, Meta, Mode};
+
+use crate::error::{Error, Result};
+use crate::events::EventStream;
+use crate::features::Features;
+use crate::namespace::Namespace;
+use crate::pins::Pins;
+use crate::tables::{Tables, layout};
+use crate::{OBJECT, sys};
+
+/// What the programs are told when they are loaded, and how large the tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What interfaces without a binding may do: `Off` lets them do everything.
+    pub unbound: Mode,
+    /// Events a second that each endpoint may cause.
+    pub event_rate: u32,
+    /// Events that each endpoint may cause at once.
+    pub event_burst: u32,
+    /// Endpoints that there may be.
+    pub endpoints: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { unbound: Mode::Off, event_rate: 10, event_burst: 20, endpoints: 1024 }
+    }
+}
+
+/// A kernel program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// Verifies frames that begin with an Ethernet header.
+    Ethernet,
+    /// Verifies packets of interfaces without Ethernet headers.
+    Layer3,
+    /// Drops what goes to an endpoint in quarantine.
+    Quarantine,
+    /// Does nothing: the measure of all measurements.
+    Empty,
+}
+
+impl Gate {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ethernet, Self::Layer3, Self::Quarantine, Self::Empty];
+
+    /// Name in the object.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ethernet => "gate_ethernet",
+            Self::Layer3 => "gate_layer3",
+            Self::Quarantine => "gate_quarantine",
+            Self::Empty => "bench_empty",
+        }
+    }
+}
+
+/// A loaded program.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub fd: OwnedFd,
+    pub id: u32,
+}
+
+/// The programs of one namespace, loaded when first needed.
+///
+/// A hook refuses a program that is on it already, so putting ourselves first again takes
+/// another load: there may be two copies of each.
+#[derive(Debug, Default)]
+struct Loaded {
+    copies: HashMap<(Gate, u8), Program>,
+}
+
+/// Facts about a loaded program.
+#[derive(Clone, Debug)]
+pub struct ProgramReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Instructions that the verifier looked at (Linux 5.16; 0 before).
+    pub verified_instructions: u32,
+    /// Bytes of machine code.
+    pub jited_len: u32,
+}
+
+/// The kernel side.
+#[derive(Debug)]
+pub struct Datapath {
+    pins: Pins,
+    settings: Settings,
+    features: Features,
+    primary: u32,
+    loaded: HashMap<u32, Loaded>,
+    maps: HashMap<&'static str, OwnedFd>,
+}
+
+/// What [`Datapath::open`] found and made.
+#[derive(Debug)]
+pub struct Opened {
+    /// Programs and attachments.
+    pub datapath: Datapath,
+    /// Tables.
+    pub tables: Tables,
+    /// Events of the kernel programs.
+    pub events: EventStream,
+    /// Whether pinned tables were there and are in use.
+    pub adopted: bool,
+    /// Why pinned tables that were there are not in use.
+    pub replaced: Option<String>,
+}
+
+impl Datapath {
+    /// Adopts what is pinned below `base`, or makes it. Tables of another size are made anew and
+    /// their counters and journal carried over; links go on with the old programs, which enforce
+    /// the old tables, until [`Self::attach`] replaces them.
+    pub fn open(base: &Path, settings: Settings) -> Result<Opened> {
+        let pins = Pins::open(base)?;
+        let namespace = Namespace::current()?;
+        let found = layout::inspect(&pins, &settings)?;
+        if found.unusable.is_some() {
+            for table in layout::NAMES {
+                Pins::remove(&pins.map(table));
+            }
+        }
+        let mut datapath = Self {
+            pins,
+            settings,
+            features: Features::detect(),
+            primary: namespace.inode(),
+            loaded: HashMap::new(),
+            maps: HashMap::new(),
+        };
+        let mut ebpf = datapath.load_object(namespace.inode())?;
+        let events = take_events(&mut ebpf)?;
+        drop(ebpf);
+        for table in layout::NAMES {
+            let fd = Pins::get(&datapath.pins.map(table))?.ok_or(Error::MissingTable { name: table })?;
+            datapath.maps.insert(table, fd);
+        }
+        let tables = Tables::open(&datapath.maps, &mut datapath.primary)?;
+        let adopted = found.complete && found.unusable.is_none();
+        if let Some(old) = &found.carry {
+            tables.carry_over(old)?;
+        }
+        Ok(Opened { datapath, tables, events, adopted, replaced: found.unusable })
+    }
+
+    /// What this kernel can do.
+    #[must_use]
+    pub const fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Inode number of the namespace whose anchors are found by array index.
+    #[must_use]
+    pub const fn primary(&self) -> u32 {
+        self.primary
+    }
+
+    pub(crate) const fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Puts back pins of tables that somebody removed; answers their names.
+    pub fn repair_table_pins(&self) -> Result<Vec<&'static str>> {
+        let there = Pins::names(&self.pins.maps());
+        let mut repaired = Vec::new();
+        for (name, fd) in &self.maps {
+            if !there.iter().any(|pinned| pinned == name) {
+                Pins::put(fd.as_fd(), &self.pins.map(name))?;
+                repaired.push(*name);
+            }
+        }
+        Ok(repaired)
+    }
+
+    /// Removes all pins: with the last descriptor the gate is gone.
+    pub fn unpin_all(&self) {
+        self.pins.remove_all();
+    }
+
+    /// Forgets the programs of namespaces that are gone.
+    pub fn forget_namespaces(&mut self, keep: impl Fn(u32) -> bool) {
+        self.loaded.retain(|&netns, _| keep(netns));
+    }
+
+    /// Loads every program afresh and tells what the verifier had to do.
+    pub fn report(&mut self) -> Result<Vec<ProgramReport>> {
+        let netns = self.primary;
+        Gate::ALL
+            .iter()
+            .map(|&gate| {
+                let program = self.program(netns, gate, 0)?;
+                let info = sys::program_info(program.fd.as_fd())
+                    .map_err(|source| Error::system(gate.name(), source))?;
+                Ok(ProgramReport {
+                    name: gate.name(),
+                    verified_instructions: info.verified_instructions,
+                    jited_len: info.jited_len,
+                })
+            })
+            .collect()
+    }
+
+    /// A program of a namespace's set, loaded if need be.
+    pub(crate) fn program(&mut self, netns: u32, gate: Gate, copy: u8) -> Result<&Program> {
+        let loaded_already =
+            self.loaded.get(&netns).is_some_and(|loaded| loaded.copies.contains_key(&(gate, copy)));
+        if !loaded_already {
+            self.repair_table_pins()?;
+            let mut ebpf = self.load_object(netns)?;
+            let program = load_program(&mut ebpf, gate)?;
+            self.loaded.entry(netns).or_default().copies.insert((gate, copy), program);
+        }
+        self.loaded
+            .get(&netns)
+            .and_then(|loaded| loaded.copies.get(&(gate, copy)))
+            .ok_or(Error::MissingTable { name: gate.name() })
+    }
+
+    /// Relocates the object against the pinned tables, for one namespace.
+    fn load_object(&self, netns: u32) -> Result<Ebpf> {
+        let primary = u32::from(netns == self.primary);
+        let unbound = self.settings.unbound as u32;
+        let mut loader = EbpfLoader::new();
+        // No CO-RE relocations, so the kernel's own type information (megabytes) is not needed.
+        loader.btf(None);
+        loader
+            .override_global("NETNS", &netns, true)
+            .override_global("PRIMARY", &primary, true)
+            .override_global("UNBOUND_MODE", &unbound, true)
+            .override_global("EVENT_RATE", &self.settings.event_rate, true)
+            .override_global("EVENT_BURST", &self.settings.event_burst, true);
+        for table in layout::tables(&self.settings) {
+            loader.map_max_entries(table.name, table.max_entries);
+            loader.map_pin_path(table.name, self.pins.map(table.name));
+        }
+        loader.load(OBJECT).map_err(|source| load_error("tables", source))
+    }
+}
+
+fn load_program(ebpf: &mut Ebpf, gate: Gate) -> Result<Program> {
+    let missing = Error::MissingTable { name: gate.name() };
+    let program: &mut SchedClassifier = ebpf
+        .program_mut(gate.name())
+        .ok_or(missing)?
+        .try_into()
+        .map_err(|source: aya::programs::ProgramError| load_error(gate.name(), source))?;
+    program.load().map_err(|source| load_error(gate.name(), source))?;
+    let fd = program
+        .fd()
+        .and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?))
+        .map_err(|source| load_error(gate.name(), source))?;
+    let info = sys::program_info(fd.as_fd()).map_err(|source| Error::system(gate.name(), source))?;
+    Ok(Program { fd, id: info.id })
+}
+
+fn take_events(ebpf: &mut Ebpf) -> Result<EventStream> {
+    let map: Map = ebpf.take_map("EVENTS").ok_or(Error::MissingTable { name: "EVENTS" })?;
+    EventStream::new(map)
+}
+
+/// Finds the reason at the bottom, and whether it is one of privileges.
+fn load_error(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<std::io::Error>()
+            && io.raw_os_error() == Some(libc::EPERM)
+        {
+            return Error::Permission { what: format!("loading the kernel programs ({what})") };
+        }
+        cause = current.source();
+    }
+    Error::Load { what: what.to_owned(), source: Box::new(error) }
+}
+
+/// The value of the meta table for a fresh set of tables.
+pub(crate) const fn fresh_meta(primary: u32) -> Meta {
+    Meta { abi_version: ABI_VERSION, primary_netns: primary }
+}
+
+/// A borrowed table descriptor by name.
+pub(crate) fn table_fd<'a>(
+    maps: &'a HashMap<&'static str, OwnedFd>,
+    name: &'static str,
+) -> Result<BorrowedFd<'a>> {
+    maps.get(name).map(AsFd::as_fd).ok_or(Error::MissingTable { name })
+}

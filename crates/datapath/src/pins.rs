@@ -1,0 +1,106 @@
+//! Where things are pinned: `BASE/v1/maps/NAME`, `BASE/v1/links/NETNS-IFINDEX-SITE`.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use portcullis_abi::ABI_VERSION;
+use rustix::fs::statfs;
+
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// Magic number of the BPF file system (`BPF_FS_MAGIC`).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// The directory of our pins, of this layout version.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    base: PathBuf,
+}
+
+impl Pins {
+    /// Makes the directories where they are missing.
+    pub fn open(base: &Path) -> Result<Self> {
+        let pins = Self { base: base.join(format!("v{ABI_VERSION}")) };
+        let parent = base.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let magic =
+            statfs(parent).map_err(|error| Error::system(parent.display().to_string(), error.into()))?;
+        if magic.f_type as u64 & 0xffff_ffff != BPF_FS_MAGIC {
+            return Err(Error::NoBpffs { path: base.to_owned() });
+        }
+        for directory in [pins.maps(), pins.links()] {
+            fs::create_dir_all(&directory)
+                .map_err(|source| Error::system(format!("making {}", directory.display()), source))?;
+        }
+        Ok(pins)
+    }
+
+    /// Directory of the tables.
+    pub fn maps(&self) -> PathBuf {
+        self.base.join("maps")
+    }
+
+    /// Directory of the links.
+    pub fn links(&self) -> PathBuf {
+        self.base.join("links")
+    }
+
+    /// Path of a table.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Path of a link.
+    pub fn link(&self, name: &str) -> PathBuf {
+        self.links().join(name)
+    }
+
+    /// Opens what is pinned at a path.
+    pub fn get(path: &Path) -> Result<Option<OwnedFd>> {
+        sys::open_pin(path).map_err(|source| Error::system(format!("opening pin {}", path.display()), source))
+    }
+
+    /// Pins an object, in the place of whatever was there: never a moment without a pin.
+    pub fn put(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        let error = |source: io::Error| Error::system(format!("pinning {}", path.display()), source);
+        match sys::pin(object.as_fd(), path) {
+            Err(exists) if exists.raw_os_error() == Some(libc::EEXIST) => {
+                let fresh = path.with_extension("new");
+                Self::remove(&fresh);
+                sys::pin(object, &fresh).map_err(error)?;
+                fs::rename(&fresh, path).map_err(error)
+            }
+            other => other.map_err(error),
+        }
+    }
+
+    /// Removes a pin; one that is gone already is fine.
+    pub fn remove(path: &Path) {
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(pin = %path.display(), %error, "cannot remove a pin");
+        }
+    }
+
+    /// Names of all pins in a directory.
+    pub fn names(directory: &Path) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(directory) else {
+            return Vec::new();
+        };
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Removes everything of ours, this version's directory included.
+    pub fn remove_all(&self) {
+        for directory in [self.links(), self.maps()] {
+            for name in Self::names(&directory) {
+                Self::remove(&directory.join(name));
+            }
+            let _already_gone = fs::remove_dir(&directory);
+        }
+        let _not_empty = fs::remove_dir(&self.base);
+    }
+}

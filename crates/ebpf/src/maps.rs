@@ -1,0 +1,126 @@
+//! Every kernel table: private, behind functions that say what they mean.
+//!
+//! | table | owner | key → value | when full |
+//! |---|---|---|---|
+//! | `ANCHORS` | agent | ifindex of the primary namespace → binding index, 0: none | sized for all indices below 65,536 |
+//! | `ANCHORS_FAR` | agent | (namespace, ifindex) → binding index | the agent refuses the endpoint |
+//! | `ENDPOINTS` | agent | binding index → entry | the agent refuses the endpoint |
+//! | `FURTHER` | agent | (binding, kind, value) → 1 | the agent refuses the endpoint |
+//! | `PREFIXES` | agent | (binding, prefix) → prefix length | the agent refuses the endpoint |
+//! | `NODES` | agent | node address → 1 | the agent reports it |
+//! | `COUNTERS` | kernel | slot → counters, per CPU | sized with `ENDPOINTS` |
+//! | `SAMPLERS` | kernel | slot → token bucket of events | sized with `ENDPOINTS` |
+//! | `EVENTS` | kernel | ring buffer | the loss is counted |
+//! | `JOURNAL` | agent | (slot, chunk) → desired state | the agent reports it; the state file stays |
+//! | `META` | agent | 0 → layout version, primary namespace | one entry |
+//!
+//! Sizes here are those of a small host; the loader sets them.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
+use aya_ebpf::macros::btf_map;
+use portcullis_abi::{
+    ANCHOR_ARRAY_LEN, AnchorKey, Counters, DropEvent, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN,
+    JournalKey, Meta, PrefixKey, Sampler,
+};
+use portcullis_engine::Tables;
+
+use crate::settings;
+
+const ENDPOINTS_LEN: usize = 2048;
+const SLOTS: usize = 1024;
+
+#[btf_map]
+static ANCHORS: Array<u32, { ANCHOR_ARRAY_LEN as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static ANCHORS_FAR: HashMap<AnchorKey, u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+static ENDPOINTS: Array<Endpoint, ENDPOINTS_LEN, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static FURTHER: HashMap<FurtherKey, u32, 65536, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+static PREFIXES: LpmTrie<[u8; size_of::<PrefixKey>() - 4], u32, 65536> = LpmTrie::new();
+#[btf_map]
+static NODES: HashMap<Ipv6, u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+static COUNTERS: PerCpuArray<Counters, SLOTS> = PerCpuArray::new();
+#[btf_map]
+static SAMPLERS: Array<Sampler, SLOTS> = Array::new();
+#[btf_map]
+static EVENTS: RingBuf<DropEvent, { 512 * 1024 }> = RingBuf::new();
+/// Never read here: it is created and pinned with the others so that it lives as long as they do.
+#[btf_map]
+static JOURNAL: HashMap<JournalKey, [u8; JOURNAL_CHUNK_LEN], 65536, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+#[btf_map]
+static META: Array<Meta, 1> = Array::new();
+
+/// The index of the binding of an interface; 0 where it has none.
+#[inline(always)]
+pub fn binding_of(ifindex: u32) -> u32 {
+    if settings::is_primary() && ifindex < ANCHOR_ARRAY_LEN {
+        return ANCHORS.get(ifindex).copied().unwrap_or(0);
+    }
+    let key = AnchorKey { netns: settings::netns(), ifindex };
+    // SAFETY: the value is copied at once; four aligned bytes are never half written.
+    unsafe { ANCHORS_FAR.get(&key) }.copied().unwrap_or(0)
+}
+
+/// The entry of a binding. Entries never change while an anchor points to them (but for one byte).
+#[inline(always)]
+pub fn endpoint(binding: u32) -> Option<&'static Endpoint> {
+    ENDPOINTS.get(binding)
+}
+
+/// This CPU's counters of a slot.
+#[inline(always)]
+pub fn counters(slot: u32) -> Option<*mut Counters> {
+    COUNTERS.get_ptr_mut(slot)
+}
+
+/// The event budget of a slot.
+#[inline(always)]
+pub fn sampler(slot: u32) -> Option<*mut Sampler> {
+    SAMPLERS.get_ptr_mut(slot)
+}
+
+/// The stream of events to the agent.
+#[inline(always)]
+pub fn events() -> &'static RingBuf<DropEvent, { 512 * 1024 }> {
+    &EVENTS
+}
+
+/// The engine's further tables.
+pub struct KernelTables;
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn has_further(&self, key: &FurtherKey) -> bool {
+        // SAFETY: the value is not looked at.
+        unsafe { FURTHER.get(key) }.is_some()
+    }
+
+    #[inline(always)]
+    fn prefix_len(&self, key: &PrefixKey) -> Option<u32> {
+        // SAFETY: PREFIXES is a map whose key has the size and layout of PrefixKey; the kernel
+        // returns null or a pointer to a u32 that stays readable while this program runs.
+        unsafe {
+            let value = bpf_map_lookup_elem(
+                (&raw const PREFIXES).cast_mut().cast(),
+                core::ptr::from_ref(key).cast_mut().cast(),
+            );
+            value.cast::<u32>().as_ref().copied()
+        }
+    }
+
+    #[inline(always)]
+    fn is_node(&self, address: &Ipv6) -> bool {
+        // The verifier wants keys on the stack aligned to their words.
+        #[repr(align(8))]
+        struct Aligned(Ipv6);
+        let key = Aligned(*address);
+        // SAFETY: the value is not looked at.
+        unsafe { NODES.get(&key.0) }.is_some()
+    }
+}

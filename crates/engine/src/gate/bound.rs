@@ -1,0 +1,64 @@
+//! Which addresses an endpoint owns.
+
+use portcullis_abi::{Allow, FurtherKey, Ipv4, Ipv6, PrefixKey};
+
+use super::Binding;
+use crate::Tables;
+
+/// Bits that an IPv4 prefix length grows by in the mapped form.
+const MAPPED_BITS: u32 = 96;
+
+impl<T: Tables> Binding<'_, T> {
+    /// Whether the address is bound. 0.0.0.0 never is.
+    #[inline(always)]
+    pub(super) fn owns_ipv4(&self, address: Ipv4) -> bool {
+        if address == self.endpoint.ipv4 {
+            return address != Ipv4::UNSPECIFIED;
+        }
+        (self.may(Allow::FURTHER_IPV4)
+            && self.tables.has_further(&FurtherKey::address(self.index, address.mapped())))
+            || (self.may(Allow::PREFIX_IPV4) && self.owns_ipv4_prefix(address))
+    }
+
+    /// A bound prefix holds its addresses, but no broadcast address, no multicast group and no
+    /// address of 0/8 or 127/8 (RFC 1122 section 3.2.1.3).
+    #[inline(always)]
+    fn owns_ipv4_prefix(&self, address: Ipv4) -> bool {
+        let first = address.0[0];
+        if first == 0 || first == 127 || first >= 224 {
+            return false;
+        }
+        match self.tables.prefix_len(&PrefixKey::lookup(self.index, address.mapped())) {
+            None => false,
+            Some(len) => !is_directed_broadcast(address, len.saturating_sub(MAPPED_BITS)),
+        }
+    }
+
+    /// Whether the address is bound. `::` never is.
+    #[inline(always)]
+    pub(super) fn owns_ipv6(&self, address: Ipv6) -> bool {
+        if address == self.endpoint.ipv6 || address == self.endpoint.link_local {
+            return address != Ipv6::UNSPECIFIED;
+        }
+        (self.may(Allow::FURTHER_IPV6) && self.tables.has_further(&FurtherKey::address(self.index, address)))
+            || (self.may(Allow::PREFIX_IPV6)
+                && address.0[0] != 0xff
+                && self.tables.prefix_len(&PrefixKey::lookup(self.index, address)).is_some())
+    }
+
+    /// Whether the endpoint routes for others, so that packets to foreign addresses reach it.
+    #[inline(always)]
+    pub(super) const fn is_router(&self) -> bool {
+        self.endpoint.allow & (Allow::PREFIX_IPV4 | Allow::PREFIX_IPV6) != 0
+    }
+}
+
+/// All host bits set, in a prefix that has room for a broadcast address (RFC 3021: /31 has none).
+#[inline(always)]
+const fn is_directed_broadcast(address: Ipv4, prefix_len: u32) -> bool {
+    if prefix_len > 30 {
+        return false;
+    }
+    let host_mask = u32::MAX >> prefix_len;
+    u32::from_be_bytes(address.0) & host_mask == host_mask
+}

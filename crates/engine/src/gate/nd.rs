@@ -1,0 +1,173 @@
+//! IPv6 neighbour discovery (RFC 4861): judged by what a message says of the link.
+
+use portcullis_abi::{Allow, Ipv6, Mac};
+
+use super::ipv6::Upper;
+use super::{Binding, LinkSource};
+use crate::header::{Icmp, Ipv6Header, NdOption, NeighbourMessage};
+use crate::{DropReason, Finding, Packet, Tables};
+
+const MALFORMED: Finding = Finding::Violation(DropReason::Malformed);
+const SPOOFED: Finding = Finding::Violation(DropReason::SpoofedNd);
+
+const ROUTER_SOLICITATION: u8 = 133;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
+
+/// Options that are looked at; a message with more is refused.
+const MAX_OPTIONS: u32 = 8;
+/// All routers on the link.
+const ALL_ROUTERS: Ipv6 = Ipv6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+
+#[inline(always)]
+pub(super) const fn is_neighbour_discovery(icmp_type: u8) -> bool {
+    matches!(icmp_type, ROUTER_SOLICITATION..=REDIRECT)
+}
+
+/// What the link-layer address options of a message say.
+#[derive(Clone, Copy)]
+struct Options {
+    /// Whether a source link-layer address option is there.
+    has_source: bool,
+    /// Whether every link-layer address that speaks for the sender is its own.
+    own: bool,
+}
+
+#[inline(always)]
+pub(super) fn verify<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    link: LinkSource,
+    header: &Ipv6Header,
+    upper: Upper,
+    icmp: Icmp,
+) -> Finding {
+    // RFC 6980: no node has a reason to fragment these, and a filter cannot see through it.
+    if upper.fragmented {
+        return SPOOFED;
+    }
+    let is_router = matches!(icmp.kind, ROUTER_ADVERTISEMENT | REDIRECT);
+    if is_router && !binding.may(Allow::ROUTER) {
+        return Finding::Violation(DropReason::RogueRa);
+    }
+    if header.hop_limit != 255 || icmp.code != 0 {
+        return SPOOFED;
+    }
+    let fixed_len = match icmp.kind {
+        ROUTER_SOLICITATION => 8,
+        ROUTER_ADVERTISEMENT => 16,
+        REDIRECT => 40,
+        _ => 24,
+    };
+    let options_at = upper.offset + fixed_len;
+    if options_at > upper.end {
+        return MALFORMED;
+    }
+    let Some(options) = read_options(packet, binding, link, icmp.kind, options_at, upper.end) else {
+        return MALFORMED;
+    };
+    if !options.own {
+        return SPOOFED;
+    }
+    verify_message(packet, binding, header, upper, icmp.kind, options)
+}
+
+#[inline(always)]
+fn verify_message<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    header: &Ipv6Header,
+    upper: Upper,
+    kind: u8,
+    options: Options,
+) -> Finding {
+    let from_nowhere = header.source == Ipv6::UNSPECIFIED;
+    let target = match kind {
+        NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT => {
+            match packet.at::<NeighbourMessage>(upper.offset) {
+                Some(message) => message.target,
+                None => return MALFORMED,
+            }
+        }
+        _ => Ipv6::UNSPECIFIED,
+    };
+    if from_nowhere {
+        return verify_from_nowhere(binding, header, kind, target, options);
+    }
+    if kind == NEIGHBOUR_ADVERTISEMENT && !binding.owns_ipv6(target) {
+        return SPOOFED;
+    }
+    if binding.owns_ipv6(header.source) {
+        Finding::Honest
+    } else {
+        Finding::Violation(DropReason::SpoofedIpv6)
+    }
+}
+
+/// `::` as a source: duplicate address detection for a bound target (RFC 4862 section 5.4.2)
+/// and router solicitation (RFC 4861 section 4.1), both without a source link-layer address.
+#[inline(always)]
+fn verify_from_nowhere<T: Tables>(
+    binding: &Binding<'_, T>,
+    header: &Ipv6Header,
+    kind: u8,
+    target: Ipv6,
+    options: Options,
+) -> Finding {
+    let honest = !options.has_source
+        && match kind {
+            NEIGHBOUR_SOLICITATION => {
+                binding.owns_ipv6(target) && header.destination == target.solicited_node()
+            }
+            ROUTER_SOLICITATION => header.destination == ALL_ROUTERS,
+            _ => false,
+        };
+    if honest { Finding::Honest } else { SPOOFED }
+}
+
+/// Reads all options; `None` where they do not end where the packet does.
+#[inline(always)]
+fn read_options<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    link: LinkSource,
+    kind: u8,
+    first: u32,
+    end: u32,
+) -> Option<Options> {
+    let mut options = Options { has_source: false, own: true };
+    let mut offset = first;
+    for _ in 0..MAX_OPTIONS {
+        if offset == end {
+            return Some(options);
+        }
+        let option = packet.at::<NdOption>(offset)?;
+        let next = offset + u32::from(option.len) * 8;
+        if option.len == 0 || next > end {
+            return None;
+        }
+        let is_source = option.kind == SOURCE_LINK_LAYER;
+        // In a redirect the target option names the better next hop, not the sender.
+        let is_target = option.kind == TARGET_LINK_LAYER && kind != REDIRECT;
+        if is_source || is_target {
+            options.has_source |= is_source;
+            let mac = packet.at::<Mac>(offset + size_of::<NdOption>() as u32)?;
+            options.own &= is_own(binding, link, mac) && option.len == 1;
+        }
+        offset = next;
+    }
+    if offset == end { Some(options) } else { None }
+}
+
+#[inline(always)]
+fn is_own<T: Tables>(binding: &Binding<'_, T>, link: LinkSource, mac: Mac) -> bool {
+    match link {
+        LinkSource::Ethernet(source) => mac == source || binding.owns_mac(mac),
+        LinkSource::None => true,
+    }
+}

@@ -1,0 +1,1 @@
+//! For tests only: network namespaces, topologies, runtimes.
