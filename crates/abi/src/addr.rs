@@ -101,6 +101,28 @@ impl Ipv4 {
 impl Ipv6 {
     /// `::`
     pub const UNSPECIFIED: Self = Self([0; 16]);
+    /// `::1`
+    pub const LOOPBACK: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+    /// The address as two words in memory order: what table keys hold, so that the kernel
+    /// programs build them on the stack with aligned stores.
+    #[must_use]
+    pub const fn words(self) -> [u64; 2] {
+        let a = self.0;
+        [
+            u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+            u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+        ]
+    }
+
+    /// The address of two words in memory order.
+    #[must_use]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        let (a, b) = (words[0].to_ne_bytes(), words[1].to_ne_bytes());
+        Self([
+            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
+        ])
+    }
 
     /// Whether this lies in fe80::/10.
     #[must_use]

@@ -215,8 +215,8 @@ pub struct FurtherKey {
     pub binding: u32,
     /// [`FurtherKind`] as a number.
     pub kind: u32,
-    /// The value, padded with zeros.
-    pub value: [u8; 16],
+    /// The value in memory order, padded with zeros.
+    pub value: [u64; 2],
 }
 
 impl FurtherKey {
@@ -224,20 +224,14 @@ impl FurtherKey {
     #[must_use]
     pub const fn mac(binding: u32, mac: Mac) -> Self {
         let m = mac.0;
-        let mut value = [0; 16];
-        value[0] = m[0];
-        value[1] = m[1];
-        value[2] = m[2];
-        value[3] = m[3];
-        value[4] = m[4];
-        value[5] = m[5];
+        let value = [u64::from_ne_bytes([m[0], m[1], m[2], m[3], m[4], m[5], 0, 0]), 0];
         Self { binding, kind: FurtherKind::Mac as u32, value }
     }
 
     /// A further address; IPv4 goes in mapped.
     #[must_use]
     pub const fn address(binding: u32, address: Ipv6) -> Self {
-        Self { binding, kind: FurtherKind::Address as u32, value: address.0 }
+        Self { binding, kind: FurtherKind::Address as u32, value: address.words() }
     }
 
     /// An allowed VLAN id.
@@ -254,9 +248,7 @@ impl FurtherKey {
 
     const fn number(binding: u32, kind: FurtherKind, number: u16) -> Self {
         let n = number.to_be_bytes();
-        let mut value = [0; 16];
-        value[0] = n[0];
-        value[1] = n[1];
+        let value = [u64::from_ne_bytes([n[0], n[1], 0, 0, 0, 0, 0, 0]), 0];
         Self { binding, kind: kind as u32, value }
     }
 }
@@ -269,8 +261,8 @@ pub struct PrefixKey {
     pub prefix_len: u32,
     /// Index of the [`Endpoint`] entry; always compared whole, so its byte order is free.
     pub binding: u32,
-    /// The prefix; IPv4 as `::ffff:a.b.c.d` with 96 added to its length.
-    pub address: [u8; 16],
+    /// The prefix in memory order; IPv4 as `::ffff:a.b.c.d` with 96 added to its length.
+    pub address: [u64; 2],
 }
 
 impl PrefixKey {
@@ -280,7 +272,7 @@ impl PrefixKey {
     /// The key that stores a prefix: `len_bits` counts in the (mapped) 128-bit address.
     #[must_use]
     pub const fn prefix(binding: u32, address: Ipv6, len_bits: u32) -> Self {
-        Self { prefix_len: Self::BASE_BITS + len_bits, binding, address: address.0 }
+        Self { prefix_len: Self::BASE_BITS + len_bits, binding, address: address.words() }
     }
 
     /// The key that asks for one address.

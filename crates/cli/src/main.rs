@@ -1,2 +1,29 @@
-//! The one binary.
-fn main() {}
+//! `portcullis`, the one binary: the agent, and everything a person asks it.
+//!
+//! Only this crate prints. What it prints with `-o json` are the objects of the API; tables are
+//! for people. Every failure is one line on standard error that says what to do, and an exit
+//! code (see [`failure::Exit`]).
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod commands;
+mod context;
+mod failure;
+mod logging;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    match commands::run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => failure::report(&error),
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -528,7 +528,3 @@ pub fn inode(namespace: impl AsFd) -> io::Result<u32> {
     u32::try_from(stat.st_ino).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// A descriptor number, for messages of other modules.
-pub fn raw(fd: BorrowedFd<'_>) -> RawFd {
-    fd.as_raw_fd()
-}

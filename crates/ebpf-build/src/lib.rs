@@ -21,9 +21,9 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// The file name of the object that [`build`] leaves in its output directory.
 pub const OBJECT: &str = "portcullis.o";
 
-/// LLVM 20 and later: one load for an unaligned word instead of a load per byte. The kernel allows such loads
+/// A feature of the target: one load for an unaligned word instead of a load per byte. The kernel allows such loads
 /// from packets on every machine with efficient unaligned access (x86-64, arm64).
-const MISALIGNED: &str = "+allows-misaligned-mem-access";
+const MISALIGNED: &str = "allows-misaligned-mem-access";
 
 /// What the object is made of, relative to the workspace root: a build script re-runs when one changes.
 pub const INPUTS: [&str; 5] =
@@ -80,7 +80,7 @@ fn cargo(toolchain: &Toolchain, linker: &Path, workspace_root: &Path, target_dir
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain).join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker).join("\x1f"))
         // The workspace strips its release binaries and unwinds; BTF comes from debug information, and BPF
         // cannot unwind. More than one codegen unit can exceed the 512 bytes of stack.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
@@ -90,17 +90,17 @@ fn cargo(toolchain: &Toolchain, linker: &Path, workspace_root: &Path, target_dir
     command
 }
 
-fn rustflags(toolchain: &Toolchain) -> Vec<String> {
+fn rustflags(linker: &Path) -> Vec<String> {
     let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         // v3 has 32-bit arithmetic and jumps, and loads on 5.10.
         "-Ctarget-cpu=v3".to_owned(),
     ];
+    // The linker makes the machine code, so it alone need know (LLVM 20 and later).
     let wanted = env::var_os("PORTCULLIS_EBPF_MISALIGNED").is_none_or(|value| value != "0");
-    if wanted && toolchain.misaligned_access {
-        // rustc hands it on to bpf-linker as --cpu-features.
-        flags.push(format!("-Ctarget-feature={MISALIGNED}"));
+    if wanted && toolchain::output(linker, &["--help"]).is_some_and(|help| help.contains(MISALIGNED)) {
+        flags.push(format!("-Clink-arg=--cpu-features=+{MISALIGNED}"));
     }
     flags
 }

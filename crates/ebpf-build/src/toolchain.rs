@@ -17,8 +17,6 @@ pub struct Toolchain {
     pub cargo: PathBuf,
     /// The compiler.
     pub rustc: PathBuf,
-    /// Whether compiler and linker understand LLVM's `allows-misaligned-mem-access` (LLVM 20 and later).
-    pub misaligned_access: bool,
 }
 
 impl fmt::Display for Toolchain {
@@ -57,13 +55,7 @@ impl Toolchain {
         if !sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file() {
             return None;
         }
-        let misaligned_access = output(rustc, &["--print", "target-features", "--target", crate::TARGET])
-            .is_some_and(|features| features.contains("allows-misaligned-mem-access"))
-            && crate::find_linker()
-                .ok()
-                .and_then(|linker| output(&linker, &["--help"]))
-                .is_some_and(|help| help.contains("allows-misaligned-mem-access"));
-        Some(Self { cargo, rustc: rustc.to_owned(), misaligned_access })
+        Some(Self { cargo, rustc: rustc.to_owned() })
     }
 }
 
@@ -95,7 +87,7 @@ fn minor_version(rustc: &Path) -> Option<u32> {
 }
 
 /// The trimmed standard output of a command that succeeded.
-fn output(program: &Path, args: &[&str]) -> Option<String> {
+pub(crate) fn output(program: &Path, args: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(args)
         .env_remove("RUSTUP_TOOLCHAIN")

@@ -42,7 +42,7 @@ static FURTHER: HashMap<FurtherKey, u32, 65536, { BPF_F_NO_PREALLOC as usize }> 
 #[btf_map]
 static PREFIXES: LpmTrie<[u8; size_of::<PrefixKey>() - 4], u32, 65536> = LpmTrie::new();
 #[btf_map]
-static NODES: HashMap<Ipv6, u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static NODES: HashMap<[u64; 2], u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, SLOTS> = PerCpuArray::new();
 #[btf_map]
@@ -116,11 +116,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn is_node(&self, address: &Ipv6) -> bool {
-        // The verifier wants keys on the stack aligned to their words.
-        #[repr(align(8))]
-        struct Aligned(Ipv6);
-        let key = Aligned(*address);
+        let key = address.words();
         // SAFETY: the value is not looked at.
-        unsafe { NODES.get(&key.0) }.is_some()
+        unsafe { NODES.get(&key) }.is_some()
     }
 }

@@ -169,8 +169,6 @@ pub mod ethertype {
     pub const VLAN: [u8; 2] = [0x81, 0x00];
     /// IEEE 802.1ad.
     pub const QINQ: [u8; 2] = [0x88, 0xa8];
-    /// The old QinQ tag, which Linux does not strip but bridges elsewhere may.
-    pub const QINQ_OLD: [u8; 2] = [0x91, 0x00];
 }
 
 /// IP protocol numbers (IANA).

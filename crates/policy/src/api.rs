@@ -293,3 +293,6 @@ pub struct Problem {
     /// This problem, in one line that says what to do.
     pub detail: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,10 @@
 //!
 //! Pure: no I/O, no clock, no kernel. The same serde types make the state file, the API
 //! (OpenAPI) and, later, the custom resources.
+//!
+//! A spec goes this way: text → [`model::EndpointSpec`] (its fields refuse what nobody may bind) →
+//! [`validate::ValidSpec`] → [`conflict::Claims`] with what the host says about the interface →
+//! [`compile::compile`] with what was learned there → table entries.
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -15,3 +19,5 @@ pub mod model;
 pub mod reference;
 pub mod validate;
 mod words;
+
+pub use words::UnknownWord;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::response::{IntoResponse, Response};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use portcullis_abi::DropReason;
@@ -110,10 +111,11 @@ impl Filter {
 pub(super) async fn drops(
     app: Shared,
     query: Options<DropsQuery>,
-) -> Result<Json<Vec<Arc<Event>>>, Refusal> {
+) -> Result<Response, Refusal> {
     let DropsQuery { limit, endpoint, reason } = query.0;
     let filter = Filter::new(Some(EventKind::Drop), endpoint, reason)?;
-    Ok(Json(filter.newest(app.control.history(HISTORY_LIMIT), limit.unwrap_or(DROPS_DEFAULT))))
+    let drops = filter.newest(app.control.history(HISTORY_LIMIT), limit.unwrap_or(DROPS_DEFAULT));
+    Ok(Json(drops.iter().map(Arc::as_ref).collect::<Vec<&Event>>()).into_response())
 }
 
 /// Events as they happen: `event: drop` or `notice` with the event as JSON, `event: lost` with

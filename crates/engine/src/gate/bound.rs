@@ -21,11 +21,11 @@ impl<T: Tables> Binding<'_, T> {
     }
 
     /// A bound prefix holds its addresses, but no broadcast address, no multicast group and no
-    /// address of 0/8 or 127/8 (RFC 1122 section 3.2.1.3).
+    /// address of 0/8 (RFC 1122 section 3.2.1.3). 127/8 is bound to loopback interfaces only.
     #[inline(always)]
     fn owns_ipv4_prefix(&self, address: Ipv4) -> bool {
         let first = address.0[0];
-        if first == 0 || first == 127 || first >= 224 {
+        if first == 0 || first >= 224 {
             return false;
         }
         match self.tables.prefix_len(&PrefixKey::lookup(self.index, address.mapped())) {
@@ -39,6 +39,11 @@ impl<T: Tables> Binding<'_, T> {
     pub(super) fn owns_ipv6(&self, address: Ipv6) -> bool {
         if address == self.endpoint.ipv6 || address == self.endpoint.link_local {
             return address != Ipv6::UNSPECIFIED;
+        }
+        // The further tables hold IPv4 addresses as ::ffff:a.b.c.d, which no IPv6 frame may claim
+        // (RFC 4291 section 2.5.5); of ::/8 only the loopback address is ever bound.
+        if address.0[0] == 0 && address != Ipv6::LOOPBACK {
+            return false;
         }
         (self.may(Allow::FURTHER_IPV6) && self.tables.has_further(&FurtherKey::address(self.index, address)))
             || (self.may(Allow::PREFIX_IPV6)

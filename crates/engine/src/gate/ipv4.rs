@@ -143,6 +143,9 @@ const fn is_membership(igmp_type: u8) -> bool {
     matches!(igmp_type, 0x12 | 0x16 | 0x17 | 0x22)
 }
 
+/// Options that are looked at for source routing; a header with more counts as having it.
+const MAX_OPTIONS: u32 = 8;
+
 /// Whether the options hold loose or strict source routing (RFC 791 section 3.1).
 #[inline(always)]
 fn has_source_route<P: Packet>(packet: &P, offset: u32, header_len: u32) -> bool {
@@ -151,22 +154,20 @@ fn has_source_route<P: Packet>(packet: &P, offset: u32, header_len: u32) -> bool
     const LOOSE: u8 = 131;
     const STRICT: u8 = 137;
     let mut at = HEADER_LEN;
-    for _ in 0..40 {
+    for _ in 0..MAX_OPTIONS {
         if at >= header_len {
             return false;
         }
-        let Some(kind) = packet.at::<u8>(offset + at) else {
+        let Some([kind, len]) = packet.at::<[u8; 2]>(offset + at) else {
             return true;
         };
-        match kind {
+        at += match kind {
             END => return false,
-            NO_OPERATION => at += 1,
             LOOSE | STRICT => return true,
-            _ => match packet.at::<u8>(offset + at + 1) {
-                Some(len) if len >= 2 => at += u32::from(len),
-                _ => return true,
-            },
-        }
+            NO_OPERATION => 1,
+            _ if len >= 2 => u32::from(len),
+            _ => return true,
+        };
     }
-    true
+    at < header_len
 }

@@ -57,10 +57,11 @@ pub fn verify_ethernet<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T
 /// Verifies a packet of a device without an Ethernet header (tun, L3 netkit): the IP checks alone.
 #[inline(always)]
 pub fn verify_layer3<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>) -> Finding {
-    let Some(first) = packet.head::<u8>(0) else {
+    // Four bytes, not one: the verifier does not follow a bound of a single byte.
+    let Some(start) = packet.head::<[u8; 4]>(0) else {
         return Finding::Violation(DropReason::Malformed);
     };
-    match first >> 4 {
+    match start[0] >> 4 {
         4 => ipv4::verify(packet, binding, 0),
         6 => ipv6::verify(packet, binding, LinkSource::None, 0),
         _ => Finding::Violation(DropReason::Malformed),

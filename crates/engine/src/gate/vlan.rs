@@ -12,7 +12,7 @@ const TAG_LEN: u32 = 4;
 /// Whether this ethertype announces a tag.
 #[inline(always)]
 pub(super) const fn is_tag(ethertype: [u8; 2]) -> bool {
-    matches!(ethertype, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD)
+    matches!(ethertype, ethertype::VLAN | ethertype::QINQ)
 }
 
 /// A frame with at least one tag: `offloaded` where the kernel (or the driver) has taken one out,

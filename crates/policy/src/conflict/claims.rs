@@ -47,7 +47,7 @@ impl Claims {
     ///
     /// # Errors
     /// A claim that another endpoint has already; then nothing is changed.
-    pub fn claim(&mut self, new: &Resolved<'_>) -> Result<(), Conflict> {
+    pub fn claim(&mut self, new: &Resolved<'_>) -> Result<(), Box<Conflict>> {
         let holder = Holder::new(new);
         let before = self.take(&holder.name);
         match self.conflict(&holder) {
@@ -59,7 +59,7 @@ impl Claims {
                 if let Some(before) = before {
                     self.put(before);
                 }
-                Err(conflict)
+                Err(Box::new(conflict))
             }
         }
     }

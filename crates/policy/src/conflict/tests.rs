@@ -20,7 +20,7 @@ fn conflict(new: &Resolved<'_>, other: &Resolved<'_>) -> Option<String> {
     let found = find_conflict(new, [other.clone()]);
     let mut claims = Claims::default();
     claims.claim(other).unwrap();
-    assert_eq!(claims.claim(new).err(), found);
+    assert_eq!(claims.claim(new).err().map(|c| *c), found);
     found.map(|c| c.to_string())
 }
 

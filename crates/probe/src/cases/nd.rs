@@ -103,7 +103,7 @@ fn from_unspecified_wrong(f: &mut Forge<'_>, target: Ipv6) {
     let frame = f.wire6(&f.nd(Ipv6::UNSPECIFIED, ALL_ROUTERS, &nd::router_solicitation(&[own])));
     f.drop(
         "rs-before-address-link-layer",
-        DropReason::SpoofedIpv6,
+        DropReason::SpoofedNd,
         "A router solicitation from the unspecified address with a link-layer option",
         frame,
     );
@@ -111,7 +111,7 @@ fn from_unspecified_wrong(f: &mut Forge<'_>, target: Ipv6) {
     let frame = f.wire6(&f.nd(Ipv6::UNSPECIFIED, ALL_NODES, &message));
     f.drop(
         "na-from-unspecified",
-        DropReason::SpoofedIpv6,
+        DropReason::SpoofedNd,
         "An advertisement from the unspecified address",
         frame,
     );
@@ -326,13 +326,13 @@ fn in_another_name(f: &mut Forge<'_>) {
     let frame = f.wire6(&f.nd(neighbour, gateway, &message));
     f.drop(
         "na-as-neighbour",
-        DropReason::SpoofedIpv6,
+        DropReason::SpoofedNd,
         "An advertisement from and for a neighbour's address",
         frame,
     );
     let router = f.me.gateway_mac.eui64_link_local();
     let frame = f.wire6(&f.nd(router, ALL_NODES, &nd::router_advertisement(&[])));
-    f.drop("ra-as-gateway", DropReason::SpoofedIpv6, "A router advertisement in the gateway's name", frame);
+    f.drop("ra-as-gateway", DropReason::RogueRa, "A router advertisement in the gateway's name", frame);
 }
 
 fn soliciting(f: &mut Forge<'_>, own: Ipv6) {

@@ -1,7 +1,7 @@
 //! The state as a file: it reads back what it wrote, in every format, and names what it does not know.
 
-use portcullis_policy::api::State;
-use portcullis_policy::model::{Direction, EndpointSpec, InterfaceRef, Mode, Permission, Workload};
+use super::*;
+use crate::model::InterfaceRef;
 use proptest::prelude::*;
 
 const FULL: &str = r#"
@@ -137,6 +137,17 @@ fn errors_name_the_key_or_value_that_is_wrong() {
         let error = read(&text).unwrap_err();
         assert!(error.contains(says), "{text}gave: {error}");
     }
+}
+
+#[test]
+fn the_schema_has_texts_where_the_json_has_texts() {
+    use utoipa::PartialSchema;
+    let schema = |s: utoipa::openapi::RefOr<utoipa::openapi::Schema>| serde_json::to_value(s).unwrap();
+    assert_eq!(schema(crate::address::AddressBinding::schema())["type"], "string");
+    assert_eq!(schema(crate::address::MacAddress::schema())["type"], "string");
+    assert_eq!(schema(crate::address::EtherType::schema())["type"], "string");
+    assert_eq!(schema(crate::address::VlanId::schema())["type"], "integer");
+    assert!(schema(State::schema())["properties"]["endpoint"].is_object());
 }
 
 fn any_text() -> impl Strategy<Value = String> {

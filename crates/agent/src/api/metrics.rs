@@ -1,0 +1,245 @@
+//! `/metrics`: counters for Prometheus, computed from [`Control`]'s snapshots at each scrape.
+//!
+//! Labels are bounded by what operators declare (endpoints, their namespaces and pods) and by fixed
+//! lists (verdicts, reasons, states): never anything that a frame can choose.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use portcullis_abi::DropReason;
+use portcullis_policy::api::{Counters, Endpoint, EndpointState, Status};
+use portcullis_policy::model::Mode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Shared;
+use super::problem::Refusal;
+use crate::control::Control;
+
+/// The registry; it holds no counts.
+pub(super) struct Metrics(Registry);
+
+impl Metrics {
+    /// Metrics over `control`.
+    pub(super) fn new(control: Arc<dyn Control>) -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        registry.register_collector(Box::new(Snapshot { control }));
+        Self(registry)
+    }
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+/// Counters for Prometheus: OpenMetrics to whoever accepts it, else the older text format.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Prometheus text or OpenMetrics",
+        content((String = "text/plain"), (String = "application/openmetrics-text")))))]
+pub(super) async fn serve(app: Shared, headers: HeaderMap) -> Result<Response, Refusal> {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &app.metrics.0)
+        .map_err(|_| Refusal::failed("the metrics could not be written; this is a bug"))?;
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let open = accept.filter_map(|value| value.to_str().ok()).any(|value| value.contains(OPENMETRICS));
+    Ok(if open {
+        ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], plain(&text)).into_response()
+    })
+}
+
+/// OpenMetrics as the older format has it: there a counter's `# HELP` and `# TYPE` bear its full name.
+fn plain(open: &str) -> String {
+    let mut text = String::with_capacity(open.len() + 256);
+    let mut lines = open.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "# EOF" {
+            break;
+        }
+        let described = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
+        match (described, lines.peek()) {
+            (Some((name, help)), Some(kind)) if kind.starts_with("# TYPE ") && kind.ends_with(" counter") => {
+                text.push_str(&format!("# HELP {name}_total {help}\n# TYPE {name}_total counter\n"));
+                lines.next();
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+/// Computes everything anew at each scrape.
+struct Snapshot {
+    control: Arc<dyn Control>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let endpoints = self.control.endpoints();
+        packets(&mut encoder, &endpoints)?;
+        bytes(&mut encoder, &endpoints)?;
+        spoof_attempts(&mut encoder, &endpoints)?;
+        unreported(&mut encoder, &endpoints)?;
+        states(&mut encoder, &endpoints)?;
+        // The endpoints may be many: gone before the status is made.
+        drop(endpoints);
+        agent(&mut encoder, &self.control.status())
+    }
+}
+
+/// An endpoint's own labels.
+fn labels(endpoint: &Endpoint) -> [(&'static str, &str); 3] {
+    [
+        ("endpoint", &endpoint.name),
+        ("namespace", endpoint.workload.namespace.as_deref().unwrap_or("")),
+        ("pod", endpoint.workload.pod.as_deref().unwrap_or("")),
+    ]
+}
+
+/// Which verdict frames with this reason got. The kernel counts verdicts and reasons apart; they
+/// meet exactly as long as an endpoint has not changed its mode, afterwards the reasons follow
+/// the present mode (so that what rises now rises under the verdict it gets now).
+fn verdict_of(reason: &str, endpoint: &Endpoint) -> &'static str {
+    let Counters { dropped, audited, .. } = &endpoint.counters;
+    if reason == DropReason::IcmpQuote.name() {
+        return "noticed";
+    }
+    match (dropped.packets, audited.packets) {
+        (0, 0) => "noticed",
+        (_, 0) => "dropped",
+        (0, _) => "audited",
+        _ if endpoint.mode == Mode::Enforce || endpoint.state == EndpointState::Quarantined => "dropped",
+        _ => "audited",
+    }
+}
+
+fn packets(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Result {
+    let help = "Frames from an endpoint, by verdict and, where there is one, reason.";
+    let mut metric = encoder.encode_descriptor("packets", help, None, MetricType::Counter)?;
+    for endpoint in endpoints {
+        let [name, namespace, pod] = labels(endpoint);
+        let allowed = [name, namespace, pod, ("verdict", "allowed"), ("reason", "")];
+        counter(&mut metric, &allowed, endpoint.counters.allowed.packets)?;
+        for (reason, count) in &endpoint.counters.reasons {
+            // The list of reasons is fixed; whatever else stood here would be an unbounded label.
+            if *count == 0 || reason.parse::<DropReason>().is_err() {
+                continue;
+            }
+            let verdict = ("verdict", verdict_of(reason, endpoint));
+            counter(&mut metric, &[name, namespace, pod, verdict, ("reason", reason)], *count)?;
+        }
+    }
+    Ok(())
+}
+
+fn bytes(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Result {
+    let help = "Bytes from an endpoint, from the Ethernet header on, by verdict.";
+    let mut metric = encoder.encode_descriptor("bytes", help, None, MetricType::Counter)?;
+    for endpoint in endpoints {
+        let [name, namespace, pod] = labels(endpoint);
+        let Counters { allowed, dropped, audited, .. } = &endpoint.counters;
+        for (verdict, count) in [("allowed", allowed), ("dropped", dropped), ("audited", audited)] {
+            counter(&mut metric, &[name, namespace, pod, ("verdict", verdict)], count.bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn spoof_attempts(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Result {
+    let help = "Frames that claimed an identity or a role that is not the endpoint's.";
+    let mut metric = encoder.encode_descriptor("spoof_attempts", help, None, MetricType::Counter)?;
+    for endpoint in endpoints {
+        let hostile = |name: &str| name.parse::<DropReason>().is_ok_and(DropReason::is_hostile);
+        let reasons = endpoint.counters.reasons.iter();
+        let attempts = reasons.filter(|(name, _)| hostile(name)).map(|(_, count)| count).sum();
+        counter(&mut metric, &[("endpoint", endpoint.name.as_str())], attempts)?;
+    }
+    Ok(())
+}
+
+fn unreported(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Result {
+    let help = "Counted frames that no event told of, because events are sampled.";
+    let mut metric = encoder.encode_descriptor("unreported_packets", help, None, MetricType::Counter)?;
+    for endpoint in endpoints {
+        counter(&mut metric, &[("endpoint", endpoint.name.as_str())], endpoint.counters.unreported)?;
+    }
+    Ok(())
+}
+
+fn states(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Result {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for endpoint in endpoints {
+        *counts.entry((mode_name(endpoint.mode), state_name(endpoint.state))).or_default() += 1;
+    }
+    let help = "Endpoints by mode and state.";
+    let mut metric = encoder.encode_descriptor("endpoints", help, None, MetricType::Gauge)?;
+    for ((mode, state), count) in counts {
+        gauge(&mut metric, &[("mode", mode), ("state", state)], count)?;
+    }
+    Ok(())
+}
+
+fn agent(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let help = "Events that were due and lost.";
+    let metric = encoder.encode_descriptor("events_lost", help, None, MetricType::Counter)?;
+    ConstCounter::new(status.events_lost).encode(metric)?;
+    let help = "Repairs of hooks, pins and tables since the agent started.";
+    let metric = encoder.encode_descriptor("repairs", help, None, MetricType::Counter)?;
+    ConstCounter::new(status.repairs).encode(metric)?;
+    let help = "Entries in use, by kernel map.";
+    let mut metric = encoder.encode_descriptor("map_entries", help, None, MetricType::Gauge)?;
+    gauge(&mut metric, &[("map", "endpoints")], u64::from(in_kernel(status)))?;
+    let help = "Room for entries, by kernel map.";
+    let mut metric = encoder.encode_descriptor("map_capacity", help, None, MetricType::Gauge)?;
+    gauge(&mut metric, &[("map", "endpoints")], u64::from(status.endpoints.capacity))?;
+    let help = "Always 1; the label tells the version of the agent.";
+    let mut metric = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
+    gauge(&mut metric, &[("version", status.version.as_str())], 1)
+}
+
+/// Waiting and failed endpoints have no entry.
+fn in_kernel(status: &Status) -> u32 {
+    status.endpoints.active.saturating_add(status.endpoints.quarantined)
+}
+
+fn counter<L: EncodeLabelSet>(metric: &mut MetricEncoder<'_>, labels: &L, value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(metric.encode_family(labels)?)
+}
+
+fn gauge<L: EncodeLabelSet>(metric: &mut MetricEncoder<'_>, labels: &L, value: u64) -> fmt::Result {
+    ConstGauge::new(value).encode(metric.encode_family(labels)?)
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Audit => "audit",
+        Mode::Off => "off",
+    }
+}
+
+fn state_name(state: EndpointState) -> &'static str {
+    match state {
+        EndpointState::Active => "active",
+        EndpointState::Waiting => "waiting",
+        EndpointState::Quarantined => "quarantined",
+        EndpointState::Bypassed => "bypassed",
+        EndpointState::Failed => "failed",
+    }
+}

@@ -1,0 +1,63 @@
+//! The description of the API, made from the handlers and types themselves.
+
+use axum::Json;
+use portcullis_policy::api::{Event, Problem};
+use utoipa::{OpenApi, ToResponse};
+
+use super::endpoints::BulkItem;
+
+#[derive(ToResponse)]
+#[response(description = "The request asks for what cannot be", content_type = "application/problem+json")]
+pub(super) struct Invalid(#[expect(dead_code, reason = "only its schema is used")] Problem);
+
+#[derive(ToResponse)]
+#[response(description = "No such endpoint", content_type = "application/problem+json")]
+pub(super) struct NotFound(#[expect(dead_code, reason = "only its schema is used")] Problem);
+
+#[derive(ToResponse)]
+#[response(description = "It contradicts something that is there", content_type = "application/problem+json")]
+pub(super) struct Conflict(#[expect(dead_code, reason = "only its schema is used")] Problem);
+
+#[derive(ToResponse)]
+#[response(description = "Not now", content_type = "application/problem+json")]
+pub(super) struct Unavailable(#[expect(dead_code, reason = "only its schema is used")] Problem);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Portcullis",
+        description = "Source verification for containers: the agent's API. Errors are RFC 9457 problems.",
+        license(name = "GPL-2.0-only OR Apache-2.0")
+    ),
+    servers((url = "/", description = "The agent's socket, or the address it listens on")),
+    paths(
+        super::system::status,
+        super::endpoints::list,
+        super::endpoints::bind,
+        super::endpoints::show,
+        super::endpoints::patch,
+        super::endpoints::unbind,
+        super::endpoints::quarantine,
+        super::endpoints::release,
+        super::events::stream,
+        super::events::drops,
+        super::system::state,
+        super::system::apply,
+        super::metrics::serve,
+        super::system::healthz,
+        super::system::readyz
+    ),
+    components(schemas(Event, BulkItem), responses(Invalid, NotFound, Conflict, Unavailable))
+)]
+struct Document;
+
+/// The OpenAPI document. Made anew each time: hardly anyone asks, and nobody should hold it in memory.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// `GET /openapi.json`.
+pub(super) async fn serve() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}

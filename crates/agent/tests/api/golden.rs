@@ -1,0 +1,91 @@
+//! What others build upon, as files: changes show in review. `BLESS=1 cargo test` renews them.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::http::{Method, Request, header};
+use portcullis_policy::api::{Count, EndpointState};
+use portcullis_policy::model::Mode;
+use tower::ServiceExt;
+
+use crate::fake::Fake;
+use crate::{api, send, text};
+
+fn compare(name: &str, actual: &str) {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(expected == actual, "{} is out of date; look at the change, then BLESS=1 renews it", path.display());
+}
+
+#[tokio::test]
+async fn openapi() {
+    let fake = Fake::new();
+    let response = send(&api(&fake), Method::GET, "/openapi.json", "").await;
+    let document: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+    compare("openapi.json", &format!("{document:#}\n"));
+}
+
+/// Every `$ref` of the document leads somewhere.
+#[test]
+fn openapi_is_whole() {
+    fn references(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(|r| r.as_str()).map(str::to_owned));
+                map.values().for_each(|v| references(v, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|v| references(v, found)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(portcullis_agent::api::document()).unwrap();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        let target = document.pointer(reference.strip_prefix('#').unwrap());
+        assert!(target.is_some(), "{reference} leads nowhere");
+    }
+}
+
+fn counted() -> std::sync::Arc<Fake> {
+    let fake = Fake::with(&["web", "shop/db", "tester", "old\\timer"]);
+    fake.change("shop/db", |e| {
+        e.workload.namespace = Some("shop".into());
+        e.workload.pod = Some("db\"0\n".into());
+        e.mode = Mode::Audit;
+        e.counters.dropped = Count::default();
+        e.counters.audited = Count { packets: 9, bytes: 540 };
+        e.counters.reasons =
+            [("spoofed-nd", 5), ("vlan", 4), ("icmp-quote", 1), ("nonsense", 7), ("rogue-ra", 0)]
+                .map(|(name, count)| (name.to_owned(), count))
+                .into();
+        e.counters.unreported = 6;
+    })
+    .unwrap();
+    fake.change("tester", |e| {
+        e.state = EndpointState::Quarantined;
+        e.counters.audited = Count { packets: 1, bytes: 60 };
+    })
+    .unwrap();
+    fake
+}
+
+#[tokio::test]
+async fn metrics() {
+    let api = api(&counted());
+    let response = send(&api, Method::GET, "/metrics", "").await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    compare("metrics.txt", &text(response).await);
+    let request = Request::get("/metrics")
+        .header(header::ACCEPT, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+        .body(Body::empty())
+        .unwrap();
+    let response = api.oneshot(request).await.unwrap();
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(response.headers()[header::CONTENT_TYPE], kind);
+    compare("metrics.openmetrics.txt", &text(response).await);
+}

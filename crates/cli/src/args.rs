@@ -1,0 +1,133 @@
+//! The command line.
+
+mod agent;
+mod endpoint;
+mod observe;
+mod probe;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use agent::AgentArgs;
+pub use endpoint::{BindArgs, EndpointCommand};
+pub use observe::{DropsArgs, StatsArgs};
+pub use probe::ProbeArgs;
+
+/// Where the agent listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/portcullis/portcullis.sock";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 agent not reachable, 4 not found, 5 conflict.";
+
+/// Verifies the source of every frame that a container sends.
+///
+/// The agent keeps the gate in the kernel; every other command asks the agent over its socket.
+/// `doctor` and `probe --netns` need no agent.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = false, styles = Styles::plain(), after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Socket of the agent
+    #[arg(long, global = true, value_name = "PATH", env = "PORTCULLIS_SOCKET", default_value = DEFAULT_SOCKET)]
+    #[arg(hide_env_values = true)]
+    pub socket: PathBuf,
+    /// How to print; json and yaml are the objects of the API
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Say more on standard error; repeat for still more (RUST_LOG wins)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// The objects of the API as JSON.
+    Json,
+    /// The objects of the API as YAML.
+    Yaml,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent in the foreground
+    Agent(AgentArgs),
+    /// Show the agent, its totals, and how every interface is covered
+    Status,
+    /// Examine this host: what it supports, what is missing, what to do about it
+    ///
+    /// Needs no agent. Exit code 1 if anything that the agent needs is missing.
+    Doctor,
+    /// Bind interfaces to the addresses that may be used behind them
+    #[command(subcommand, visible_alias = "ep")]
+    Endpoint(EndpointCommand),
+    /// Show what was allowed and dropped, per endpoint
+    Stats(StatsArgs),
+    /// Show dropped frames, decoded
+    Drops(DropsArgs),
+    /// Attack from inside a network namespace and see what comes through
+    Probe(ProbeArgs),
+    /// Make the desired state what a file says, whole or not at all
+    #[command(after_help = "Example:\n  portcullis export > gate.toml; edit it; portcullis apply -f gate.toml")]
+    Apply(ApplyArgs),
+    /// Print the whole desired state as a file that `apply` takes
+    ///
+    /// TOML, or what `-o json` and `-o yaml` say.
+    Export,
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command
+    Man {
+        /// Write one file for each command into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Print the OpenAPI description of the HTTP API
+    Openapi,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The desired state as TOML, YAML or JSON; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,39 @@
+//! Arguments of `agent`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use portcullis_policy::model::UnboundPolicy;
+
+use super::values;
+
+/// Arguments of `agent`. What is not given comes from the configuration file, else it is the default.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  portcullis agent
+  portcullis agent --unbound audit --socket /tmp/gate.sock --state-dir /tmp/gate
+
+The gate stays shut when the agent stops or is killed: its programs and tables are pinned under
+--bpffs, and the next agent takes them over.")]
+pub struct AgentArgs {
+    /// Configuration file [default: /etc/portcullis/portcullis.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the desired state [default: /var/lib/portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Directory of the pinned maps and links, on a bpf file system [default: /sys/fs/bpf/portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+    /// Serve the API on this loopback address too; needs --token-file
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// File with the bearer token that --listen asks for
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// What an interface without a binding may do [default: allow]
+    #[arg(long, value_name = "POLICY", value_parser = values::unbound())]
+    pub unbound: Option<UnboundPolicy>,
+}

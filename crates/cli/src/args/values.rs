@@ -1,0 +1,89 @@
+//! Values that come as text: the types of `policy` do the judging, so that a malformed one is
+//! refused here with the words it is refused with everywhere.
+
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use portcullis_abi::DropReason;
+use portcullis_policy::model::{Direction, Mode, Permission, UnboundPolicy};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error, StringDeserializer};
+
+/// One of `words`, as serde reads it.
+fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|text| T::deserialize(StringDeserializer::<Error>::new(text)))
+}
+
+/// A mode.
+pub fn mode() -> impl TypedValueParser<Value = Mode> {
+    word(&["enforce", "audit", "off"])
+}
+
+/// A direction.
+pub fn direction() -> impl TypedValueParser<Value = Direction> {
+    word(&["ingress", "egress"])
+}
+
+/// What an interface without a binding may do.
+pub fn unbound() -> impl TypedValueParser<Value = UnboundPolicy> {
+    word(&["allow", "audit", "drop"])
+}
+
+/// A permission.
+pub fn permission() -> impl TypedValueParser<Value = Permission> {
+    word(&["dhcp-client", "dhcp-server", "router", "any-vlan", "any-ethertype", "tunnel", "no-source-route"])
+}
+
+/// A drop reason.
+pub fn reason() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(DropReason::ALL.iter().map(|reason| reason.name()))
+}
+
+/// `key=value`.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write a label as key=value".to_owned()),
+    }
+}
+
+/// `2`, `1s`, `500ms`: not less than a tenth of a second, not more than an hour.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let bare = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let written = if bare { format!("{text}s") } else { text.to_owned() };
+    let span: jiff::SignedDuration =
+        written.parse().map_err(|_| "write a time such as 1s, 500ms or 2m".to_owned())?;
+    let (least, most) = (jiff::SignedDuration::from_millis(100), jiff::SignedDuration::from_hours(1));
+    if span < least || span > most {
+        return Err("write a time from 100ms to 1h".to_owned());
+    }
+    span.try_into().map_err(|_| "write a time from 100ms to 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_read_with_and_without_a_unit() {
+        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "0", "-1s", "soon", "2h", "1.2.3"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels_are_split_at_the_first_sign() {
+        assert_eq!(label("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(label("a="), Ok(("a".into(), String::new())));
+        assert!(label("a").is_err());
+        assert!(label("=b").is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! The published suite through the loaded kernel programs, by test run. Needs root.
+
+use std::path::PathBuf;
+
+use portcullis_abi::{Counters, Endpoint, Mode};
+use portcullis_datapath::{Anchor, Datapath, Gate, Opened, Settings, TestFrame};
+use portcullis_probe::cases::{Expect, Identity, SendVia, suite};
+
+const LOOPBACK: u32 = 1;
+const DROP: i32 = 2;
+const NEXT: i32 = -1;
+
+struct Kernel {
+    opened: Opened,
+    base: PathBuf,
+}
+
+impl Kernel {
+    fn open(name: &str) -> Self {
+        let base = PathBuf::from(format!("/sys/fs/bpf/portcullis-test-{}-{name}", std::process::id()));
+        let opened = Datapath::open(&base, Settings::default()).expect("loading the kernel side");
+        Self { opened, base }
+    }
+
+    fn bind(&self, endpoint: &Endpoint) {
+        let tables = &self.opened.tables;
+        tables.write_binding(1, endpoint, &[], &[]).unwrap();
+        let anchor = Anchor { netns: self.opened.datapath.primary(), ifindex: LOOPBACK };
+        tables.point(anchor, 1).unwrap();
+    }
+
+    fn run(&mut self, frame: &[u8], gso: bool) -> i32 {
+        self.try_run(frame, gso).expect("test run")
+    }
+
+    /// `None` where the kernel does not take the frame for a test run: shorter than its IP header
+    /// (since 6.17), or longer than a page.
+    fn try_run(&mut self, frame: &[u8], gso: bool) -> Option<i32> {
+        let frame = TestFrame { bytes: frame, ifindex: LOOPBACK, gso_size: if gso { 1400 } else { 0 } };
+        match self.opened.datapath.test(Gate::Ethernet, frame, 1) {
+            Ok(outcome) => Some(outcome.action),
+            Err(error) if error.raw_os_error() == Some(22) => None,
+            Err(error) => panic!("test run: {error}"),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        self.opened.tables.counters(1).unwrap()
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.opened.datapath.unpin_all();
+        let _ = std::fs::remove_dir(&self.base);
+    }
+}
+
+/// Test runs take frames of more than an Ethernet header.
+fn runnable(frame: &[u8]) -> bool {
+    frame.len() > 14
+}
+
+fn endpoint(identity: &Identity, mode: Mode) -> Endpoint {
+    Endpoint {
+        mac: identity.mac,
+        mode: mode as u8,
+        ipv4: identity.ipv4.unwrap(),
+        slot: 1,
+        ipv6: identity.ipv6.unwrap(),
+        link_local: identity.link_local,
+        ..Endpoint::default()
+    }
+}
+
+#[test]
+fn every_case_gets_the_verdict_it_is_owed_and_moves_only_its_counters() {
+    let identity = Identity::default();
+    let mut kernel = Kernel::open("suite");
+    let nodes: Vec<_> = [identity.node4.map(|node| node.mapped()), identity.node6].into_iter().flatten().collect();
+    kernel.opened.tables.set_nodes(&nodes).unwrap();
+    kernel.bind(&endpoint(&identity, Mode::Enforce));
+    let (mut wrong, mut refused) = (Vec::new(), Vec::new());
+    for case in suite(&identity) {
+        for frame in case.frames.iter().filter(|frame| runnable(frame)) {
+            let before = kernel.counters();
+            let Some(action) = kernel.try_run(frame, matches!(case.via, SendVia::Gso { .. })) else {
+                refused.push(case.id);
+                continue;
+            };
+            let mut expected = before;
+            let want = match case.expect {
+                Expect::Pass => {
+                    expected.allowed.packets += 1;
+                    expected.allowed.bytes += frame.len() as u64;
+                    NEXT
+                }
+                Expect::Drop(reason) => {
+                    expected.dropped.packets += 1;
+                    expected.dropped.bytes += frame.len() as u64;
+                    expected.reasons[usize::from(reason.number())] += 1;
+                    DROP
+                }
+            };
+            let mut after = kernel.counters();
+            (after.unsampled, after.lost) = (before.unsampled, before.lost);
+            // An odd but honest frame also counts its reason.
+            if case.expect.is_pass() {
+                after.reasons = before.reasons;
+            }
+            if action != want || after != expected {
+                wrong.push(format!("{}: {:?} — action {action}, {:?}", case.id, case.expect, after));
+            }
+        }
+    }
+    assert!(refused.len() <= 8, "the kernel refused test runs of {refused:?}");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn audit_passes_and_counts_what_enforce_would_drop() {
+    let identity = Identity::default();
+    let mut kernel = Kernel::open("audit");
+    kernel.bind(&endpoint(&identity, Mode::Audit));
+    let mut drops = 0;
+    for case in suite(&identity).iter().filter(|case| !case.expect.is_pass()) {
+        for frame in case.frames.iter().filter(|frame| runnable(frame)) {
+            let node_case = case.expect.reason() == Some(portcullis_abi::DropReason::Tunnel);
+            let Some(action) = kernel.try_run(frame, false) else { continue };
+            assert_eq!(action, NEXT, "{}", case.id);
+            drops += u64::from(!node_case);
+        }
+    }
+    let counters = kernel.counters();
+    assert_eq!(counters.audited.packets, drops);
+    assert_eq!(counters.dropped.packets, 0);
+    let mut events = 0;
+    kernel.opened.events.drain(|event| {
+        assert_eq!(event.dropped, 0);
+        assert!(event.reason > 0);
+        events += 1;
+    });
+    assert!(events > 0);
+    assert_eq!(events as u64 + counters.unsampled + counters.lost, counters.reasons.iter().sum::<u64>());
+}
+
+#[test]
+fn an_unbound_interface_does_what_the_setting_says_and_quarantine_drops_all() {
+    let identity = Identity::default();
+    let honest = suite(&identity).into_iter().find(|case| case.expect.is_pass()).unwrap().frames.remove(0);
+    let mut kernel = Kernel::open("unbound");
+    assert_eq!(kernel.run(&honest, false), NEXT);
+    kernel.bind(&endpoint(&identity, Mode::Audit));
+    assert!(kernel.opened.tables.set_quarantine(1, true));
+    assert_eq!(kernel.run(&honest, false), DROP);
+    assert!(kernel.opened.tables.set_quarantine(1, false));
+    assert_eq!(kernel.run(&honest, false), NEXT);
+}
+
+#[test]
+fn every_program_is_accepted() {
+    let mut kernel = Kernel::open("report");
+    for program in kernel.opened.datapath.report().unwrap() {
+        println!("{} {} {}", program.name, program.verified_instructions, program.jited_len);
+    }
+}
