@@ -51,6 +51,15 @@ pub trait Control: Send + Sync + 'static {
     fn endpoint(&self, id_or_name: &str) -> Result<Endpoint, Fault>;
     /// Binds an endpoint, or changes the one of that name.
     fn bind(&self, spec: EndpointSpec, owner: Owner, options: BindOptions) -> Result<(Endpoint, Outcome), Fault>;
+    /// Binds many; each succeeds or fails by itself. One write to the disk for all of them.
+    fn bind_many(
+        &self,
+        specs: Vec<EndpointSpec>,
+        owner: Owner,
+        options: BindOptions,
+    ) -> Vec<Result<(Endpoint, Outcome), Fault>> {
+        specs.into_iter().map(|spec| self.bind(spec, owner, options)).collect()
+    }
     /// Takes an endpoint away; answers what it was.
     fn unbind(&self, id_or_name: &str) -> Result<Endpoint, Fault>;
     /// Changes single properties.

@@ -7,8 +7,13 @@
 //! - [`live`] sends the table from inside a network namespace and listens on the far side.
 //!
 //! `unsafe` stands in one file, `live/sys.rs`; everything else is safe.
+#![deny(unsafe_code)]
 
+mod card;
 pub mod cases;
 pub mod frame;
+pub mod live;
 
+pub use card::{Observed, Outcome, ScoreCard, Summary};
 pub use cases::{Case, Expect, Identity, SendVia, suite};
+pub use live::{Options, Overrides, ProbeError, Progress, run};

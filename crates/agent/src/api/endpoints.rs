@@ -68,19 +68,19 @@ pub(super) struct BindQuery {
 }
 
 /// All endpoints, by name.
-#[utoipa::path(get, path = "/api/v1/endpoints", tag = "endpoints",
+#[utoipa::path(get, path = "/api/v1/endpoints", operation_id = "listEndpoints", tag = "endpoints",
     responses((status = 200, body = Vec<Endpoint>)))]
 pub(super) async fn list(app: Shared) -> Json<Vec<Endpoint>> {
     Json(app.control.endpoints())
 }
 
 /// Binds one endpoint (an object) or many (an array), or changes those of the same name.
-#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", params(BindQuery),
+#[utoipa::path(post, path = "/api/v1/endpoints", operation_id = "bindEndpoints", tag = "endpoints", params(BindQuery),
     request_body(description = "One endpoint, or an array of them: then each is bound for itself.",
-        content((EndpointSpec = "application/json"))),
+        content = super::openapi::BindRequest),
     responses(
         (status = 200, description = "It was there; for an array: what became of each, in order",
-            content((Endpoint = "application/json"), (Vec<BulkItem> = "application/json"))),
+            body = super::openapi::BindAnswer),
         (status = 201, description = "It is new", body = Endpoint),
         (status = 207, description = "Array: some items failed", body = Vec<BulkItem>),
         (status = 409, response = super::openapi::Conflict),
@@ -125,7 +125,7 @@ async fn bind_many(app: &Arc<App>, specs: Vec<EndpointSpec>, options: BindOption
 }
 
 /// One endpoint, by id or name.
-#[utoipa::path(get, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+#[utoipa::path(get, path = "/api/v1/endpoints/{id}", operation_id = "getEndpoint", tag = "endpoints",
     params(("id" = String, Path, description = "Id or percent-encoded name")),
     responses((status = 200, body = Endpoint), (status = 404, response = super::openapi::NotFound)))]
 pub(super) async fn show(app: Shared, id: Id) -> Result<Json<Endpoint>, Refusal> {
@@ -133,7 +133,7 @@ pub(super) async fn show(app: Shared, id: Id) -> Result<Json<Endpoint>, Refusal>
 }
 
 /// Changes single properties of an endpoint.
-#[utoipa::path(patch, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+#[utoipa::path(patch, path = "/api/v1/endpoints/{id}", operation_id = "patchEndpoint", tag = "endpoints",
     params(("id" = String, Path, description = "Id or percent-encoded name")), request_body = EndpointPatch,
     responses(
         (status = 200, body = Endpoint),
@@ -145,7 +145,7 @@ pub(super) async fn patch(app: Shared, id: Id, body: Body) -> Result<Json<Endpoi
 }
 
 /// Takes an endpoint away; answers what it was.
-#[utoipa::path(delete, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+#[utoipa::path(delete, path = "/api/v1/endpoints/{id}", operation_id = "unbindEndpoint", tag = "endpoints",
     params(("id" = String, Path, description = "Id or percent-encoded name")),
     responses(
         (status = 200, body = Endpoint),
@@ -156,7 +156,7 @@ pub(super) async fn unbind(app: Shared, id: Id) -> Result<Json<Endpoint>, Refusa
 }
 
 /// Drops every frame from and to the endpoint until it is released. POST does the same.
-#[utoipa::path(put, path = "/api/v1/endpoints/{id}/quarantine", tag = "endpoints",
+#[utoipa::path(put, path = "/api/v1/endpoints/{id}/quarantine", operation_id = "quarantineEndpoint", tag = "endpoints",
     params(("id" = String, Path, description = "Id or percent-encoded name")),
     responses((status = 200, body = Endpoint), (status = 404, response = super::openapi::NotFound)))]
 pub(super) async fn quarantine(app: Shared, id: Id) -> Result<Json<Endpoint>, Refusal> {
@@ -164,7 +164,7 @@ pub(super) async fn quarantine(app: Shared, id: Id) -> Result<Json<Endpoint>, Re
 }
 
 /// Releases an endpoint from quarantine.
-#[utoipa::path(delete, path = "/api/v1/endpoints/{id}/quarantine", tag = "endpoints",
+#[utoipa::path(delete, path = "/api/v1/endpoints/{id}/quarantine", operation_id = "releaseEndpoint", tag = "endpoints",
     params(("id" = String, Path, description = "Id or percent-encoded name")),
     responses((status = 200, body = Endpoint), (status = 404, response = super::openapi::NotFound)))]
 pub(super) async fn release(app: Shared, id: Id) -> Result<Json<Endpoint>, Refusal> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use portcullis_abi::DropReason;
 use portcullis_policy::api::Event;
@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::input::Options;
 use super::problem::Refusal;
-use super::{MAX_STREAMS, Shared};
+use super::{App, MAX_STREAMS, Shared};
 
 /// How many events of the past are looked through at most.
 const HISTORY_LIMIT: usize = 1 << 16;
@@ -45,7 +45,7 @@ pub(super) struct EventsQuery {
     /// Send so many of the last matching events first.
     #[serde(default)]
     history: usize,
-    /// Only events of this endpoint (its name).
+    /// Only events of this endpoint (its name, or the id while it is bound).
     endpoint: Option<String>,
     /// Only drops for this reason.
     reason: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct EventsQuery {
 pub(super) struct DropsQuery {
     /// At most so many, the newest; 100 unless given.
     limit: Option<usize>,
-    /// Only drops of this endpoint (its name).
+    /// Only drops of this endpoint (its name, or the id while it is bound).
     endpoint: Option<String>,
     /// Only drops for this reason.
     reason: Option<String>,
@@ -75,6 +75,7 @@ struct Filter {
 
 impl Filter {
     fn new(
+        app: &App,
         kind: Option<EventKind>,
         endpoint: Option<String>,
         reason: Option<String>,
@@ -83,6 +84,8 @@ impl Filter {
             None => None,
             Some(text) => Some(text.parse().map_err(|e| Refusal::invalid(format!("reason {text:?}: {e}")))?),
         };
+        // Events name endpoints; those of one that is gone can still be asked for by its name.
+        let endpoint = endpoint.map(|key| app.control.endpoint(&key).map_or(key, |found| found.name));
         Ok(Self { kind, endpoint, reason })
     }
 
@@ -106,21 +109,18 @@ impl Filter {
 }
 
 /// The newest drops, oldest first, as the event stream has them.
-#[utoipa::path(get, path = "/api/v1/drops", tag = "events", params(DropsQuery),
+#[utoipa::path(get, path = "/api/v1/drops", operation_id = "listDrops", tag = "events", params(DropsQuery),
     responses((status = 200, body = Vec<Event>), (status = 422, response = super::openapi::Invalid)))]
-pub(super) async fn drops(
-    app: Shared,
-    query: Options<DropsQuery>,
-) -> Result<Response, Refusal> {
+pub(super) async fn drops(app: Shared, query: Options<DropsQuery>) -> Result<Response, Refusal> {
     let DropsQuery { limit, endpoint, reason } = query.0;
-    let filter = Filter::new(Some(EventKind::Drop), endpoint, reason)?;
+    let filter = Filter::new(&app, Some(EventKind::Drop), endpoint, reason)?;
     let drops = filter.newest(app.control.history(HISTORY_LIMIT), limit.unwrap_or(DROPS_DEFAULT));
     Ok(Json(drops.iter().map(Arc::as_ref).collect::<Vec<&Event>>()).into_response())
 }
 
 /// Events as they happen: `event: drop` or `notice` with the event as JSON, `event: lost` with
 /// `{"lost":N}` where this reader was too slow for N events.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventsQuery),
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "streamEvents", tag = "events", params(EventsQuery),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = Event),
         (status = 422, response = super::openapi::Invalid),
@@ -130,7 +130,7 @@ pub(super) async fn stream(
     query: Options<EventsQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Refusal> {
     let EventsQuery { history, endpoint, reason, kind } = query.0;
-    let filter = Filter::new(kind, endpoint, reason)?;
+    let filter = Filter::new(&app, kind, endpoint, reason)?;
     let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
         Refusal::unavailable(format!("{MAX_STREAMS} event streams are open already; close one and try again"))
     })?;

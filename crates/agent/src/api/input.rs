@@ -8,7 +8,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 
 use super::problem::Refusal;
 
@@ -20,13 +20,16 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads a whole body, within [`BODY_LIMIT_BYTES`] and [`BODY_TIMEOUT`].
 pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::too_large(format!("the body is over {BODY_LIMIT_BYTES} bytes; send it in parts"));
+    let too_large =
+        || Refusal::too_large(format!("the body is over {BODY_LIMIT_BYTES} bytes; send it in parts"));
     // A declared length is refused before its first byte is read.
     if http_body_lower_bound(&body) > BODY_LIMIT_BYTES as u64 {
         return Err(too_large());
     }
     match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_LIMIT_BYTES)).await {
-        Err(_) => Err(Refusal::too_slow(format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Refusal::too_slow(format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())))
+        }
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length_limit(&error) => Err(too_large()),
         Ok(Err(error)) => Err(Refusal::malformed(format!("the body broke off: {error}"))),
@@ -39,7 +42,8 @@ fn http_body_lower_bound(body: &Body) -> u64 {
 
 /// Whether the limit ended the read; the error itself hides behind its source.
 fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |e| e.source()).any(|e| e.to_string().contains("length limit exceeded"))
+    std::iter::successors(Some(error), |e| e.source())
+        .any(|e| e.to_string().contains("length limit exceeded"))
 }
 
 /// Reads a JSON body.
@@ -48,11 +52,13 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, what: &str) -> Result<
 }
 
 /// Parses a JSON text. Text that is not JSON is 400, JSON that says something else is 422.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let detail = format!("the body is not {what}: {error}");
-        if error.is_data() { Refusal::invalid(detail) } else { Refusal::malformed(detail) }
-    })
+fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| not_that(what, &error))
+}
+
+fn not_that(what: &str, error: &serde_json::Error) -> Refusal {
+    let detail = format!("the body is not {what}: {error}");
+    if error.is_data() { Refusal::invalid(detail) } else { Refusal::malformed(detail) }
 }
 
 /// One object or an array of them.
@@ -64,43 +70,35 @@ pub(super) enum OneOrMany<T> {
 }
 
 impl<T: DeserializeOwned> OneOrMany<T> {
-    /// Parses either; an array's errors say which item.
+    /// Parses either; an array's errors say which item, counted from 0.
     pub(super) fn parse(bytes: &[u8], what: &str) -> Result<Self, Refusal> {
-        let array = bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
-        if array {
-            parse::<Items<T>>(bytes, &format!("an array, each item {what}")).map(|items| Self::Many(items.0))
-        } else {
-            parse(bytes, what).map(Self::One)
+        if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
+            return parse(bytes, what).map(Self::One);
         }
+        let mut items = Vec::new();
+        let mut text = serde_json::Deserializer::from_slice(bytes);
+        text.deserialize_seq(Each(&mut items))
+            .and_then(|()| text.end())
+            .map_err(|error| not_that(&format!("{what} (item {})", items.len()), &error))?;
+        Ok(Self::Many(items))
     }
 }
 
-struct Items<T>(Vec<T>);
+/// Reads a list into a vector that keeps what came before an error.
+struct Each<'a, T>(&'a mut Vec<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<T> {
-            type Value = Items<T>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<'_, T> {
+    type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<T>, A::Error> {
-                let mut items = Vec::new();
-                loop {
-                    match seq.next_element() {
-                        Ok(Some(item)) => items.push(item),
-                        Ok(None) => return Ok(Items(items)),
-                        Err(error) => {
-                            return Err(A::Error::custom(format_args!("item {}: {error}", items.len())));
-                        }
-                    }
-                }
-            }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(item) = seq.next_element()? {
+            self.0.push(item);
         }
-        deserializer.deserialize_seq(Each(std::marker::PhantomData))
+        Ok(())
     }
 }
 
@@ -111,9 +109,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Path(id) = Path::<String>::from_request_parts(parts, state).await.map_err(|e: PathRejection| {
-            Refusal::malformed(format!("the id in the path cannot be read: {}", e.body_text()))
-        })?;
+        let Path(id) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|e: PathRejection| {
+                Refusal::malformed(format!("the id in the path cannot be read: {}", e.body_text()))
+            })?;
         Ok(Self(id))
     }
 }

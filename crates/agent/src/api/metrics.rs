@@ -38,7 +38,7 @@ impl Metrics {
 const OPENMETRICS: &str = "application/openmetrics-text";
 
 /// Counters for Prometheus: OpenMetrics to whoever accepts it, else the older text format.
-#[utoipa::path(get, path = "/metrics", tag = "health",
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "health",
     responses((status = 200, description = "Prometheus text or OpenMetrics",
         content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn serve(app: Shared, headers: HeaderMap) -> Result<Response, Refusal> {

@@ -19,7 +19,6 @@ mod unix;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, put};
 use tokio::sync::Semaphore;
 
@@ -74,7 +73,5 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/readyz", get(system::readyz))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
-        // `input` enforces its own limit, with a problem for an answer.
-        .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }

@@ -1,8 +1,9 @@
 //! The description of the API, made from the handlers and types themselves.
 
 use axum::Json;
-use portcullis_policy::api::{Event, Problem};
-use utoipa::{OpenApi, ToResponse};
+use portcullis_policy::api::{Endpoint, Event, Problem};
+use portcullis_policy::model::EndpointSpec;
+use utoipa::{OpenApi, ToResponse, ToSchema};
 
 use super::endpoints::BulkItem;
 
@@ -21,6 +22,24 @@ pub(super) struct Conflict(#[expect(dead_code, reason = "only its schema is used
 #[derive(ToResponse)]
 #[response(description = "Not now", content_type = "application/problem+json")]
 pub(super) struct Unavailable(#[expect(dead_code, reason = "only its schema is used")] Problem);
+
+/// What `POST /api/v1/endpoints` takes: one, or many at once.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum BindRequest {
+    One(Box<EndpointSpec>),
+    Many(Vec<EndpointSpec>),
+}
+
+/// What `POST /api/v1/endpoints` answers: the endpoint, or what became of each item.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum BindAnswer {
+    One(Box<Endpoint>),
+    Many(Vec<BulkItem>),
+}
 
 #[derive(OpenApi)]
 #[openapi(
@@ -47,7 +66,7 @@ pub(super) struct Unavailable(#[expect(dead_code, reason = "only its schema is u
         super::system::healthz,
         super::system::readyz
     ),
-    components(schemas(Event, BulkItem), responses(Invalid, NotFound, Conflict, Unavailable))
+    components(schemas(Event, BulkItem, Problem), responses(Invalid, NotFound, Conflict, Unavailable))
 )]
 struct Document;
 

@@ -22,19 +22,19 @@ pub struct Applied {
 }
 
 /// The agent, its hooks, totals, and which interfaces are covered.
-#[utoipa::path(get, path = "/api/v1/status", tag = "agent", responses((status = 200, body = Status)))]
+#[utoipa::path(get, path = "/api/v1/status", operation_id = "getStatus", tag = "agent", responses((status = 200, body = Status)))]
 pub(super) async fn status(app: Shared) -> Json<Status> {
     Json(app.control.status())
 }
 
 /// The desired state.
-#[utoipa::path(get, path = "/api/v1/state", tag = "agent", responses((status = 200, body = State)))]
+#[utoipa::path(get, path = "/api/v1/state", operation_id = "getState", tag = "agent", responses((status = 200, body = State)))]
 pub(super) async fn state(app: Shared) -> Json<State> {
     Json(app.control.state())
 }
 
 /// Makes the API's part of the desired state this one, whole or not at all.
-#[utoipa::path(put, path = "/api/v1/state", tag = "agent", request_body = State,
+#[utoipa::path(put, path = "/api/v1/state", operation_id = "putState", tag = "agent", request_body = State,
     responses(
         (status = 200, body = Applied),
         (status = 409, response = super::openapi::Conflict),
@@ -46,13 +46,13 @@ pub(super) async fn apply(app: Shared, body: Body) -> Result<Json<Applied>, Refu
 }
 
 /// Whether the agent answers at all.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health", responses((status = 200, body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok"
 }
 
 /// Whether the kernel side is in place.
-#[utoipa::path(get, path = "/readyz", tag = "health",
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health",
     responses((status = 200, body = String), (status = 503, response = super::openapi::Unavailable)))]
 pub(super) async fn readyz(app: Shared) -> Result<&'static str, Refusal> {
     app.control.ready().map_err(Refusal::unavailable)?;

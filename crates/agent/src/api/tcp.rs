@@ -141,8 +141,10 @@ async fn check(State(token): State<Token>, request: Request, next: Next) -> Resp
     match shown.map(bearer) {
         Some(Some(shown)) if token.matches(shown) => next.run(request).await,
         Some(Some(_)) => Refusal::unauthorized("this is not the bearer token of this agent").into_response(),
-        _ => Refusal::unauthorized("send the header `Authorization: Bearer TOKEN`, with the token of the agent's token file")
-            .into_response(),
+        _ => Refusal::unauthorized(
+            "send the header `Authorization: Bearer TOKEN`, with the token of the agent's token file",
+        )
+        .into_response(),
     }
 }
 

@@ -37,7 +37,8 @@ impl UnixEndpoint {
     pub fn bind(path: &Path) -> Result<Self, ServeError> {
         let failed = |what, source| ServeError::Socket { what, path: path.to_owned(), source };
         if path.as_os_str().len() > PATH_MAX_BYTES {
-            let reason = format!("a socket's path has at most {PATH_MAX_BYTES} bytes; give a shorter --socket");
+            let reason =
+                format!("a socket's path has at most {PATH_MAX_BYTES} bytes; give a shorter --socket");
             return Err(failed("listen on", io::Error::new(io::ErrorKind::InvalidInput, reason)));
         }
         make_parent(path).map_err(|e| failed("make the directory of", e))?;
@@ -99,7 +100,9 @@ fn check_vacant(path: &Path) -> Result<(), ServeError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(ServeError::Socket { what: "look at", path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(ServeError::Socket { what: "look at", path: path.to_owned(), source });
+        }
     };
     if !found.file_type().is_socket() {
         return Err(ServeError::NotASocket { path: path.to_owned() });

@@ -104,6 +104,18 @@ async fn a_slow_reader_is_told_what_it_lost() {
     assert_eq!(client.event().await.1["topic"], "5");
 }
 
+#[tokio::test]
+async fn an_id_stands_for_the_name() {
+    let fake = Fake::with(&["web"]);
+    let api = api(&fake);
+    fake.tell(drop_of("db", "vlan"));
+    fake.tell(drop_of("web", "vlan"));
+    for (key, name) in [("ep0", "web"), ("web", "web"), ("db", "db")] {
+        let (_, body) = call(&api, Method::GET, &format!("/api/v1/drops?endpoint={key}"), "").await;
+        assert_eq!((body.as_array().unwrap().len(), &body[0]["endpoint"]), (1, &json!(name)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_kept_alive() {
     let fake = Fake::new();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::body::Body;
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, StatusCode, header};
 use portcullis_policy::api::{Count, EndpointState};
 use portcullis_policy::model::Mode;
 use tower::ServiceExt;
@@ -17,7 +17,11 @@ fn compare(name: &str, actual: &str) {
         std::fs::write(&path, actual).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == actual, "{} is out of date; look at the change, then BLESS=1 renews it", path.display());
+    assert!(
+        expected == actual,
+        "{} is out of date; look at the change, then BLESS=1 renews it",
+        path.display()
+    );
 }
 
 #[tokio::test]
@@ -49,6 +53,27 @@ fn openapi_is_whole() {
         let target = document.pointer(reference.strip_prefix('#').unwrap());
         assert!(target.is_some(), "{reference} leads nowhere");
     }
+}
+
+/// Every operation of the document is served.
+#[tokio::test]
+async fn openapi_tells_the_truth() {
+    let api = api(&Fake::new());
+    let document = serde_json::to_value(portcullis_agent::api::document()).unwrap();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let response = send(&api, method.clone(), &path.replace("{id}", "none"), "").await;
+            let status = response.status();
+            assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            if status == StatusCode::NOT_FOUND {
+                assert!(text(response).await.contains("no endpoint"), "{method} {path}");
+            }
+            operations += 1;
+        }
+    }
+    assert_eq!(operations, 15);
 }
 
 fn counted() -> std::sync::Arc<Fake> {

@@ -114,7 +114,7 @@ async fn a_bulk_that_cannot_be_read_binds_nothing_and_says_which_item() {
     let good = to_string(&spec("web")).unwrap();
     let body = format!(r#"[{good}, {{"name": "x", "colour": "red"}}]"#);
     let detail = refused(&api, Method::POST, ENDPOINTS, body, 422, "invalid").await;
-    assert!(detail.contains("item 1: unknown field `colour`"), "{detail}");
+    assert!(detail.contains("(item 1): unknown field `colour`"), "{detail}");
     assert!(fake.endpoints().is_empty());
     refused(&api, Method::POST, ENDPOINTS, format!("[{good}"), 400, "invalid").await;
     assert!(fake.endpoints().is_empty());
@@ -189,7 +189,10 @@ async fn what_cannot_be_read_is_refused_in_one_line() {
         refused(&api, Method::PATCH, "/api/v1/endpoints/web", r#"{"state":"off"}"#, 422, "invalid").await;
     assert!(detail.contains("unknown field `state`"), "{detail}");
     // Deep nesting must not exhaust the stack.
+    let deep = format!(r#"{{"name":{}"#, "[".repeat(100_000));
+    refused(&api, Method::POST, ENDPOINTS, deep, 422, "invalid").await;
     refused(&api, Method::POST, ENDPOINTS, "[".repeat(100_000), 422, "invalid").await;
+    refused(&api, Method::POST, ENDPOINTS, "[] []", 400, "invalid").await;
 }
 
 #[tokio::test]

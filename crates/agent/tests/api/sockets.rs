@@ -8,13 +8,14 @@ use std::time::Duration;
 use portcullis_agent::api::{
     MAX_CONNECTIONS, ServeError, TcpEndpoint, Token, UnixEndpoint, serve_tcp, serve_unix,
 };
+use portcullis_policy::api::Endpoint;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::fake::Fake;
+use crate::fake::{Fake, spec};
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -118,6 +119,48 @@ async fn an_open_stream_does_not_hold_up_the_stop() {
 }
 
 #[tokio::test]
+async fn a_quiet_stream_outlives_every_timeout() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.sock");
+    let (_stop, _task) = start(&path);
+    let mut follower = UnixStream::connect(&path).await.unwrap();
+    follower.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::pause();
+    let opened = tokio::time::Instant::now();
+    let mut seen = String::new();
+    while seen.matches(": keep-alive").count() < 8 {
+        let mut piece = [0; 512];
+        let length = follower.read(&mut piece).await.unwrap();
+        assert!(length > 0, "closed after {:?}", opened.elapsed());
+        seen.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+    }
+    assert!(opened.elapsed() >= Duration::from_secs(2 * 60));
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.sock");
+    let (_stop, _task) = start(&path);
+    let specs: Vec<_> = (0..10_000).map(|n| spec(&format!("namespace-{n}/workload-{n}"))).collect();
+    let body = serde_json::to_string(&specs).unwrap();
+    let head = format!(
+        "POST /api/v1/endpoints HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{}", &answer[..100]);
+    assert_eq!(answer.matches("\"created\"").count(), 10_000);
+    let list = ask(UnixStream::connect(&path).await.unwrap(), "/api/v1/endpoints", "").await;
+    let (_, list) = list.split_once("\r\n\r\n").unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Endpoint>>(list).unwrap().len(), 10_001);
+}
+
+#[tokio::test]
 async fn silent_clients_are_dropped_and_others_get_their_turn() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("p.sock");
@@ -181,8 +224,7 @@ fn bad_token_files_are_refused() {
     let file = dir.path().join("token");
     let refusal = || Token::from_file(&file).unwrap_err().to_string();
     assert!(refusal().contains("does not exist"));
-    let cases =
-        [("", 0o600, "16 to"), ("short", 0o600, "16 to"), ("two words here are", 0o600, "one word")];
+    let cases = [("", 0o600, "16 to"), ("short", 0o600, "16 to"), ("two words here are", 0o600, "one word")];
     for (text, mode, reason) in cases.into_iter().chain([(TOKEN, 0o644, "chmod")]) {
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();

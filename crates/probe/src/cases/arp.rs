@@ -13,6 +13,7 @@ pub fn add(f: &mut Forge<'_>) {
         wrong_shape(f, own);
     }
     forged(f);
+    impossible_senders(f);
 }
 
 fn broadcast(f: &Forge<'_>, arp: &Arp) -> Vec<u8> {
@@ -88,6 +89,17 @@ fn forged(f: &mut Forge<'_>) {
             Arp::request(mac, Ipv4::UNSPECIFIED, neighbour),
             "A probe for a neighbour's address, to make it believe in a conflict",
         ),
+    ];
+    for (id, arp, title) in rows {
+        let frame = broadcast(f, &arp);
+        f.drop(id, DropReason::SpoofedArp, title, frame);
+    }
+}
+
+/// Senders that are nobody's address.
+fn impossible_senders(f: &mut Forge<'_>) {
+    let (mac, far, gateway) = (f.me.mac, f.me.far_mac, f.me.gateway4());
+    let rows = [
         ("arp-reply-from-zero", Arp::reply(mac, Ipv4::UNSPECIFIED, far, gateway), "A reply from 0.0.0.0"),
         (
             "arp-sender-loopback",
@@ -101,6 +113,10 @@ fn forged(f: &mut Forge<'_>) {
         ),
     ];
     for (id, arp, title) in rows {
+        // The loopback interface is bound to what is forged everywhere else.
+        if f.owns4(arp.sender_ip) {
+            continue;
+        }
         let frame = broadcast(f, &arp);
         f.drop(id, DropReason::SpoofedArp, title, frame);
     }
@@ -132,6 +148,10 @@ fn wrong_mac(f: &mut Forge<'_>, own: Ipv4) {
         ),
     ];
     for (id, arp, title) in rows {
+        // The loopback interface has the all-zero MAC.
+        if arp.sender_mac == mac {
+            continue;
+        }
         let frame = broadcast(f, &arp);
         f.drop(id, DropReason::SpoofedArp, title, frame);
     }

@@ -132,60 +132,43 @@ fn cut_short(f: &mut Forge<'_>, own: Ipv6) {
     let short_ah = Extension { kind: protocol::AH, bytes: vec![0, 4, 0, 0, 0, 0, 0, 1] };
     let first = Extension::fragment(0, true, 51);
     let rows = [
-        (
-            "extension-overrun",
-            vec![long.clone()],
-            protocol::UDP,
-            16,
-            "A header whose length runs over the packet",
-        ),
-        ("extension-two-bytes", vec![two], protocol::UDP, 0, "A header of which only two bytes are there"),
-        (
-            "extension-fragment-cut",
-            vec![short_fragment],
-            protocol::UDP,
-            0,
-            "A fragment header of which only half is there",
-        ),
+        ("extension-overrun", vec![long.clone()], 16, "A header whose length runs over the packet"),
+        ("extension-two-bytes", vec![two], 0, "A header of which only two bytes are there"),
+        ("extension-fragment-cut", vec![short_fragment], 0, "A fragment header of which only half is there"),
         (
             "extension-authentication-cut",
             vec![short_ah],
-            protocol::UDP,
             0,
             "An authentication header that runs over the packet",
         ),
         (
             "extension-first-fragment-chain",
             vec![first.clone(), long],
-            protocol::UDP,
             16,
             "A first fragment that ends inside its chain of headers (RFC 7112)",
         ),
         (
             "extension-first-fragment-bare",
             vec![first.clone()],
-            protocol::UDP,
             0,
             "A first fragment that ends before its transport header",
         ),
         (
             "extension-first-fragment-destination",
             vec![first, Extension::destination()],
-            protocol::UDP,
             0,
             "A first fragment that ends where its transport header would start",
         ),
         (
             "extension-only",
             vec![Extension::destination()],
-            protocol::UDP,
             4,
             "A UDP header cut short behind destination options",
         ),
     ];
-    for (id, extensions, next, len, title) in rows {
+    for (id, extensions, len, title) in rows {
         let payload = f.payload(24);
-        let packet = f.ipv6(own, next, &payload[..len]);
+        let packet = f.ipv6(own, protocol::UDP, &payload[..len]);
         let frame = f.wire6(&Ipv6Packet { extensions, ..packet });
         f.drop(id, DropReason::Malformed, title, frame);
     }

@@ -19,6 +19,9 @@ pub const ALL_ROUTERS: Ipv6 = Ipv6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 /// All MLDv2 routers on the link.
 pub const MLD2_ROUTERS: Ipv6 = Ipv6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16]);
 
+/// What every marker starts with.
+pub const PREFIX: [u8; 6] = *b"gate-p";
+
 /// Collects cases and builds frames that carry the number of the case being built, so that no two
 /// cases share a frame.
 pub struct Forge<'a> {
@@ -74,7 +77,17 @@ impl<'a> Forge<'a> {
     /// Eight bytes that tell this case from the others.
     pub fn marker(&self) -> [u8; 8] {
         let [high, low] = self.number().to_be_bytes();
-        [b'g', b'a', b't', b'e', b'-', b'p', high, low]
+        [PREFIX[0], PREFIX[1], PREFIX[2], PREFIX[3], PREFIX[4], PREFIX[5], high, low]
+    }
+
+    /// Whether this is one of our own IPv4 addresses.
+    pub fn owns4(&self, address: Ipv4) -> bool {
+        self.me.ipv4 == Some(address)
+    }
+
+    /// Whether this is one of our own IPv6 addresses.
+    pub fn owns6(&self, address: Ipv6) -> bool {
+        self.me.ipv6 == Some(address) || self.me.own_link_local() == Some(address)
     }
 
     /// `len` bytes of payload that begin with the marker.

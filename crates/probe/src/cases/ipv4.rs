@@ -104,6 +104,10 @@ fn forged(f: &mut Forge<'_>) {
         ("ipv4-source-link-local", Ipv4([169, 254, 7, 7]), "An address of 169.254/16 as source"),
     ];
     for (id, source, title) in rows {
+        // The loopback interface is bound to what is forged everywhere else.
+        if f.owns4(source) {
+            continue;
+        }
         let frame = f.wire4(&f.quiet4(source));
         f.drop(id, DropReason::SpoofedIpv4, title, frame);
     }
@@ -113,7 +117,7 @@ fn forged(f: &mut Forge<'_>) {
         ("ipv4-source-of-node", f.me.node4, "The node's address as source"),
     ];
     for (id, source, title) in subnet {
-        if let Some(source) = source {
+        if let Some(source) = source.filter(|s| !f.owns4(*s)) {
             let frame = f.wire4(&f.quiet4(source));
             f.drop(id, DropReason::SpoofedIpv4, title, frame);
         }

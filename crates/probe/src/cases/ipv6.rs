@@ -94,10 +94,14 @@ fn forged(f: &mut Forge<'_>) {
         ),
     ];
     for (id, source, title) in rows {
+        // The loopback interface is bound to what is forged everywhere else.
+        if f.owns6(source) {
+            continue;
+        }
         let frame = f.wire6(&f.quiet6(source));
         f.drop(id, DropReason::SpoofedIpv6, title, frame);
     }
-    if let Some(node) = f.me.node6 {
+    if let Some(node) = f.me.node6.filter(|node| !f.owns6(*node)) {
         let frame = f.wire6(&f.quiet6(node));
         f.drop("ipv6-source-of-node", DropReason::SpoofedIpv6, "The node's address as source", frame);
     }

@@ -9,6 +9,7 @@ pub fn add(f: &mut Forge<'_>) {
     macs(f);
     tags(f);
     tags_around_forgeries(f);
+    tags_around_others(f);
     ethertypes(f);
     length_fields(f);
 }
@@ -32,6 +33,10 @@ fn macs(f: &mut Forge<'_>) {
         ("mac-of-gateway", f.me.gateway_mac, "The gateway's MAC with our own IPv4 address"),
     ];
     for (id, source, title) in rows {
+        // The loopback interface has the all-zero MAC.
+        if source == mac {
+            continue;
+        }
         let packet = f.udp4(own4(f)).to_bytes();
         let frame = ethernet(f.me.far_mac, source, ethertype::IPV4, &packet);
         f.drop(id, DropReason::SpoofedMac, title, frame);
@@ -142,6 +147,20 @@ fn tags_around_forgeries(f: &mut Forge<'_>) {
         "A forged IPv6 source behind a priority tag",
         frame,
     );
+}
+
+fn tags_around_others(f: &mut Forge<'_>) {
+    let (far, mac) = (f.me.far_mac, f.me.mac);
+    let forged = f.me.neighbour4();
+    let inner = f.udp4(forged).to_bytes();
+    let frame = snap(far, mac, [0; 3], ethertype::IPV4, &inner);
+    let frame = [&frame[..12], &[0x81, 0, 0, 0], &frame[12..]].concat();
+    f.drop(
+        "vlan-0-snap",
+        DropReason::Ethertype,
+        "IPv4 in LLC/SNAP behind a priority tag (CVE-2021-27862)",
+        frame,
+    );
     if let Some(link_local) = f.me.own_link_local() {
         let all = super::forge::ALL_NODES;
         let ra = f.nd(link_local, all, &nd::router_advertisement(&[])).to_bytes();
@@ -153,15 +172,6 @@ fn tags_around_forgeries(f: &mut Forge<'_>) {
             frame,
         );
     }
-    let inner = f.udp4(forged).to_bytes();
-    let frame = snap(far, mac, [0; 3], ethertype::IPV4, &inner);
-    let frame = [&frame[..12], &[0x81, 0, 0, 0], &frame[12..]].concat();
-    f.drop(
-        "vlan-0-snap",
-        DropReason::Ethertype,
-        "IPv4 in LLC/SNAP behind a priority tag (CVE-2021-27862)",
-        frame,
-    );
     let frame = tagged(far, mac, &[Tag::vlan(0)], 0x88b5, &f.payload(46));
     f.drop("vlan-0-ethertype", DropReason::Ethertype, "A custom ethertype behind a priority tag", frame);
     let frame =

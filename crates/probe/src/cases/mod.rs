@@ -15,6 +15,7 @@ mod ipv6;
 mod link;
 mod malformed;
 mod nd;
+mod router;
 mod sending;
 mod services;
 mod tunnel;
@@ -22,6 +23,7 @@ mod tunnel;
 use portcullis_abi::DropReason;
 use serde::{Serialize, Serializer};
 
+use crate::frame::{Icmp4, Icmp6, protocol};
 use forge::Forge;
 pub use identity::Identity;
 
@@ -82,6 +84,32 @@ pub enum SendVia {
     },
 }
 
+impl Case {
+    /// Bytes of its first frame that tell it from all other cases, where its payload has room for them.
+    #[must_use]
+    pub fn mark(&self) -> Option<Vec<u8>> {
+        let frame = self.frames.first()?;
+        let at = frame.windows(forge::PREFIX.len()).position(|w| w == forge::PREFIX)?;
+        frame.get(at..at + forge::PREFIX.len() + 2).map(<[u8]>::to_vec)
+    }
+}
+
+/// An honest frame that is no case's, to be sent behind all of them: once it has arrived, what has
+/// not arrived was dropped. `None` where the identity has no address.
+#[must_use]
+pub fn sentinel(identity: &Identity) -> Option<Vec<u8>> {
+    let forge = Forge::new(identity);
+    let v4 = |own| {
+        let echo = Icmp4::echo(0, 0, b"sentinel").to_bytes();
+        forge.wire4(&forge.ipv4(own, protocol::ICMP, echo))
+    };
+    let v6 = |own| {
+        let echo = Icmp6::echo(129, 0, b"sentinel");
+        forge.wire6(&forge.icmp6(own, identity.gateway6(), &echo))
+    };
+    identity.ipv4.map(v4).or_else(|| identity.any6().map(v6))
+}
+
 /// One row of the table.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -113,6 +141,7 @@ pub fn suite(identity: &Identity) -> Vec<Case> {
     icmp::add(&mut forge);
     ipv6::add(&mut forge);
     nd::add(&mut forge);
+    router::add(&mut forge);
     extension::add(&mut forge);
     malformed::add(&mut forge);
     tunnel::add(&mut forge);

@@ -1,4 +1,4 @@
-//! Neighbour discovery: duplicate address detection, solicitations, advertisements, routers' roles.
+//! Neighbour discovery: duplicate address detection, solicitations, advertisements.
 
 use portcullis_abi::{DropReason, Ipv6};
 
@@ -13,7 +13,6 @@ const OVERRIDE: u8 = 0x20;
 pub fn add(f: &mut Forge<'_>) {
     f.group("nd-unspecified");
     from_unspecified_forged(f);
-    let link_local = f.me.own_link_local();
     if let Some(target) = f.me.any6() {
         from_unspecified_honest(f, target);
         from_unspecified_wrong(f, target);
@@ -21,16 +20,12 @@ pub fn add(f: &mut Forge<'_>) {
         honest(f, target);
         wrong_solicitations(f, target);
         wrong_advertisements(f, target);
+        wrong_own_advertisements(f, target);
         hidden(f, target);
         unreadable(f, target);
     }
     f.group("nd");
     in_another_name(f);
-    f.group("router-role");
-    if let Some(own) = link_local {
-        soliciting(f, own);
-        router_roles(f, own);
-    }
 }
 
 fn dad(f: &Forge<'_>, target: Ipv6, options: &[NdOption]) -> Ipv6Packet {
@@ -177,7 +172,6 @@ fn wrong_solicitations(f: &mut Forge<'_>, own: Ipv6) {
 fn wrong_advertisements(f: &mut Forge<'_>, own: Ipv6) {
     let (gateway, neighbour) = (f.me.gateway6(), f.me.neighbour6());
     let mine = NdOption::Target(f.me.mac);
-    let foreign = NdOption::Target(f.me.neighbour_mac);
     let one = std::slice::from_ref;
     let link_local = f.me.gateway_mac.eui64_link_local();
     let flags = SOLICITED | OVERRIDE;
@@ -212,27 +206,39 @@ fn wrong_advertisements(f: &mut Forge<'_>, own: Ipv6) {
             nd::advertisement(flags, neighbour, &[]),
             "An advertisement for a neighbour's address without an option",
         ),
+    ];
+    for (id, destination, message, title) in rows {
+        let frame = f.wire6(&f.nd(own, destination, &message));
+        f.drop(id, DropReason::SpoofedNd, title, frame);
+    }
+}
+
+/// Advertisements for our own address that are wrong otherwise.
+fn wrong_own_advertisements(f: &mut Forge<'_>, own: Ipv6) {
+    let gateway = f.me.gateway6();
+    let mine = NdOption::Target(f.me.mac);
+    let foreign = NdOption::Target(f.me.neighbour_mac);
+    let one = std::slice::from_ref;
+    let flags = SOLICITED | OVERRIDE;
+    let rows = [
         (
             "na-foreign-link-layer",
-            gateway,
             nd::advertisement(flags, own, one(&foreign)),
             "An advertisement that puts our address at a neighbour's MAC",
         ),
         (
             "na-second-link-layer",
-            gateway,
             nd::advertisement(flags, own, &[mine.clone(), foreign.clone()]),
             "An advertisement with a second, foreign link-layer option",
         ),
         (
             "na-code-1",
-            gateway,
             Icmp6 { code: 1, ..nd::advertisement(flags, own, one(&mine)) },
             "An advertisement with code 1",
         ),
     ];
-    for (id, destination, message, title) in rows {
-        let frame = f.wire6(&f.nd(own, destination, &message));
+    for (id, message, title) in rows {
+        let frame = f.wire6(&f.nd(own, gateway, &message));
         f.drop(id, DropReason::SpoofedNd, title, frame);
     }
     let message = nd::advertisement(flags, own, one(&mine));
@@ -333,100 +339,4 @@ fn in_another_name(f: &mut Forge<'_>) {
     let router = f.me.gateway_mac.eui64_link_local();
     let frame = f.wire6(&f.nd(router, ALL_NODES, &nd::router_advertisement(&[])));
     f.drop("ra-as-gateway", DropReason::RogueRa, "A router advertisement in the gateway's name", frame);
-}
-
-fn soliciting(f: &mut Forge<'_>, own: Ipv6) {
-    let frame = f.wire6(&f.nd(own, ALL_ROUTERS, &nd::router_solicitation(&[NdOption::Source(f.me.mac)])));
-    f.pass("rs", "An honest router solicitation", frame);
-    let frame = f.wire6(&f.nd(own, ALL_ROUTERS, &nd::router_solicitation(&[])));
-    f.pass("rs-without-option", "An honest router solicitation without an option", frame);
-    let foreign = nd::router_solicitation(&[NdOption::Source(f.me.neighbour_mac)]);
-    let frame = f.wire6(&f.nd(own, ALL_ROUTERS, &foreign));
-    f.drop(
-        "rs-foreign-link-layer",
-        DropReason::SpoofedNd,
-        "A router solicitation with a neighbour's MAC",
-        frame,
-    );
-    let message = nd::router_solicitation(&[]);
-    let frame = f.wire6(&Ipv6Packet { hop_limit: 64, ..f.nd(own, ALL_ROUTERS, &message) });
-    f.drop("rs-hop-limit-64", DropReason::SpoofedNd, "A router solicitation with hop limit 64", frame);
-}
-
-fn router_roles(f: &mut Forge<'_>, own: Ipv6) {
-    let mac = NdOption::Source(f.me.mac);
-    let plain = nd::router_advertisement(std::slice::from_ref(&mac));
-    let prefix = nd::router_advertisement(&[mac, NdOption::Prefix(STRANGER6)]);
-    let redirect = nd::redirect(own, STRANGER6, &[NdOption::Target(f.me.mac)]);
-    let rows = [
-        ("ra", ALL_NODES, &plain, vec![], DropReason::RogueRa, "A router advertisement"),
-        (
-            "ra-with-prefix",
-            ALL_NODES,
-            &prefix,
-            vec![],
-            DropReason::RogueRa,
-            "A router advertisement with a prefix for autoconfiguration (CVE-2020-10749)",
-        ),
-        (
-            "ra-unicast",
-            f.me.neighbour_link_local(),
-            &plain,
-            vec![],
-            DropReason::RogueRa,
-            "A router advertisement to one victim",
-        ),
-        (
-            "ra-behind-hop-by-hop",
-            ALL_NODES,
-            &plain,
-            vec![Extension::hop_by_hop()],
-            DropReason::RogueRa,
-            "A router advertisement behind hop-by-hop options",
-        ),
-        (
-            "ra-behind-destination",
-            ALL_NODES,
-            &plain,
-            vec![Extension::destination(); 3],
-            DropReason::RogueRa,
-            "A router advertisement behind three destination option headers (RFC 7113)",
-        ),
-        (
-            "ra-atomic-fragment",
-            ALL_NODES,
-            &plain,
-            vec![Extension::fragment(0, false, 41)],
-            DropReason::SpoofedNd,
-            "A router advertisement in an atomic fragment (RFC 6980)",
-        ),
-        (
-            "ra-first-fragment",
-            ALL_NODES,
-            &plain,
-            vec![Extension::fragment(0, true, 42)],
-            DropReason::SpoofedNd,
-            "A router advertisement in a first fragment (RFC 7113)",
-        ),
-        (
-            "redirect",
-            f.me.neighbour_link_local(),
-            &redirect,
-            vec![],
-            DropReason::RogueRa,
-            "A redirect of a stranger's traffic to us",
-        ),
-        (
-            "redirect-behind-destination",
-            f.me.neighbour_link_local(),
-            &redirect,
-            vec![Extension::destination()],
-            DropReason::RogueRa,
-            "A redirect behind destination options",
-        ),
-    ];
-    for (id, destination, message, extensions, reason, title) in rows {
-        let frame = f.wire6(&Ipv6Packet { extensions, ..f.nd(own, destination, message) });
-        f.drop(id, reason, title, frame);
-    }
 }

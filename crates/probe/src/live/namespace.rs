@@ -20,8 +20,8 @@ pub struct Namespace {
 impl Namespace {
     /// The namespace at this path, such as `/run/netns/NAME` or `/proc/PID/ns/net`.
     pub fn open(path: &Path) -> Result<Self, ProbeError> {
-        let file = File::open(path)
-            .map_err(|source| ProbeError::Namespace { path: path.to_owned(), source })?;
+        let file =
+            File::open(path).map_err(|source| ProbeError::Namespace { path: path.to_owned(), source })?;
         Ok(Self { file, name: path.display().to_string() })
     }
 

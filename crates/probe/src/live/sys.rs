@@ -59,7 +59,11 @@ impl PacketSocket {
         let address = link_address(index, protocol);
         // SAFETY: `address` lives through the call and its size is told right.
         let result = unsafe {
-            libc::bind(self.fd.as_raw_fd(), ptr::from_ref(&address).cast(), size_of_u32::<libc::sockaddr_ll>())
+            libc::bind(
+                self.fd.as_raw_fd(),
+                ptr::from_ref(&address).cast(),
+                size_of_u32::<libc::sockaddr_ll>(),
+            )
         };
         checked(result as isize).map(drop)
     }
@@ -163,8 +167,7 @@ fn tag_of(message: &libc::msghdr) -> Option<(u16, u16)> {
         let wanted = unsafe { libc::CMSG_LEN(size_of_u32::<libc::tpacket_auxdata>()) } as usize;
         if level == libc::SOL_PACKET && kind == PACKET_AUXDATA && len >= wanted {
             // SAFETY: the length was compared; the data may be unaligned, so it is copied out.
-            let data: libc::tpacket_auxdata =
-                unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast()) };
+            let data: libc::tpacket_auxdata = unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast()) };
             if data.tp_status & TP_STATUS_VLAN_VALID == 0 {
                 return None;
             }

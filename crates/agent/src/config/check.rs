@@ -1,0 +1,94 @@
+//! What the types alone do not say: ranges, and settings that need one another.
+
+use std::collections::HashSet;
+
+use super::Config;
+
+/// Most events per second, events at once, and events kept: beyond these the agent would no longer
+/// be the small process that it promises to be.
+const MAX_EVENTS: u32 = 100_000;
+/// Most endpoints that the tables are ever made for.
+const MAX_ENDPOINTS: u32 = 1_000_000;
+/// Milliseconds between two looks at the kernel's side: at least, at most.
+const INTERVAL_MS: (u64, u64) = (50, 60_000);
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct Rejection {
+    /// The key, such as `events.burst`.
+    pub key: String,
+    /// Why, and what to write instead.
+    pub why: String,
+}
+
+fn rejection(key: impl Into<String>, why: impl Into<String>) -> Rejection {
+    Rejection { key: key.into(), why: why.into() }
+}
+
+impl Config {
+    /// Whether the settings agree with one another. [`Config::load`] has asked; whoever changes
+    /// settings afterwards (the command line does) asks again.
+    pub fn check(&self) -> Result<(), Rejection> {
+        self.check_paths()?;
+        self.check_listen()?;
+        self.check_events()?;
+        if self.limits.endpoints > MAX_ENDPOINTS {
+            let why = format!("write at most {MAX_ENDPOINTS}, or 0 to have it chosen");
+            return Err(rejection("limits.endpoints", why));
+        }
+        let (least, most) = INTERVAL_MS;
+        if !(least..=most).contains(&self.reconcile.interval_ms) {
+            return Err(rejection("reconcile.interval_ms", format!("write a number from {least} to {most}")));
+        }
+        self.check_names()
+    }
+
+    fn check_paths(&self) -> Result<(), Rejection> {
+        for (key, path) in [("socket", &self.socket), ("state_dir", &self.state_dir), ("bpffs", &self.bpffs)] {
+            if path.as_os_str().is_empty() {
+                return Err(rejection(key, "the path is empty: write one, or leave the key out for the default"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_listen(&self) -> Result<(), Rejection> {
+        let Some(listen) = self.listen else { return Ok(()) };
+        if !listen.ip().is_loopback() {
+            let why = format!("{listen} is not on loopback, and TCP is not encrypted here: write 127.0.0.1:PORT or [::1]:PORT");
+            return Err(rejection("listen", why));
+        }
+        if self.token_file.is_none() {
+            let why = "the API on TCP needs a bearer token: name a file that holds one with token_file";
+            return Err(rejection("listen", why));
+        }
+        Ok(())
+    }
+
+    fn check_events(&self) -> Result<(), Rejection> {
+        let events = &self.events;
+        let history = u32::try_from(events.history).unwrap_or(u32::MAX);
+        for (key, value) in [("per_second", events.per_second), ("burst", events.burst), ("history", history)] {
+            if value > MAX_EVENTS {
+                return Err(rejection(format!("events.{key}"), format!("write a number from 0 to {MAX_EVENTS}")));
+            }
+        }
+        if events.burst == 0 && events.per_second != 0 {
+            let why = "with a burst of 0 no event is ever sent: write at least 1, or per_second = 0 if that is meant";
+            return Err(rejection("events.burst", why));
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), Rejection> {
+        let mut seen = HashSet::new();
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            if !seen.insert(endpoint.name.as_str()) {
+                let why = format!("{:?} is the name of an endpoint above: give each its own", endpoint.name);
+                return Err(rejection(format!("endpoint[{index}].name"), why));
+            }
+        }
+        Ok(())
+    }
+}

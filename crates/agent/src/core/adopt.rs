@@ -1,0 +1,197 @@
+//! The start: from disk, configuration and pinned kernel state to a working core.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use portcullis_abi::Mode;
+use portcullis_datapath::{Anchor, Datapath, EventStream, Settings, Tables};
+use portcullis_policy::conflict::Claims;
+use portcullis_policy::model::Owner;
+
+use super::indices::Indices;
+use super::place::Spaces;
+use super::{Core, Entry, Trouble};
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::control::{BindOptions, Fault};
+use crate::store::{Opened, Record, Store, StoreError};
+
+/// Why the agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] portcullis_datapath::Error),
+    /// Anything else.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+}
+
+impl Core {
+    /// Starts: adopts what is pinned, and makes it agree with the desired state. Whatever stands on
+    /// a hook goes on enforcing while this works.
+    pub(super) fn start(config: Config, bus: Arc<Bus>) -> Result<(Self, EventStream), StartError> {
+        let (store, found) = Store::open(&config.state_dir)?;
+        let opened = Datapath::open(&config.bpffs, settings(&config))?;
+        let mut warnings = Vec::new();
+        if let Some(why) = &opened.replaced {
+            bus.notice("replaced", None, format!("the pinned tables were made anew: {why}"));
+        }
+        let (records, damaged) = match found {
+            Opened::Fresh => (Vec::new(), None),
+            Opened::Existing(records) => (records, None),
+            Opened::Damaged { kept_as, why } => (from_journal(&opened.tables), Some((kept_as, why))),
+        };
+        if let Some((kept_as, why)) = damaged {
+            let message = format!(
+                "the state file was damaged ({why}); it is kept as {}, and {} endpoints were taken over from the kernel",
+                kept_as.display(),
+                records.len()
+            );
+            bus.notice("damaged", None, message.clone());
+            warnings.push(message);
+        }
+        let mut core = Self {
+            slots: Indices::new(opened.tables.slots()),
+            bindings: Indices::new(opened.tables.bindings()),
+            config,
+            datapath: opened.datapath,
+            tables: opened.tables,
+            store,
+            bus,
+            entries: BTreeMap::new(),
+            names_by_id: HashMap::new(),
+            names_by_slot: HashMap::new(),
+            names_by_anchor: HashMap::new(),
+            claims: Claims::default(),
+            retired: HashMap::new(),
+            spaces: Spaces::new()?,
+            unbound: HashMap::new(),
+            repairs: 0,
+            warnings,
+            started: jiff::Timestamp::now(),
+        };
+        let before = core.reserve_pinned()?;
+        core.load(records)?;
+        core.load_file()?;
+        core.refresh_nodes();
+        core.refresh_unbound();
+        core.sweep(&before)?;
+        Ok((core, opened.events))
+    }
+
+    /// Bindings that anchors point to stay as they are until their anchors are flipped.
+    fn reserve_pinned(&mut self) -> Result<Vec<(Anchor, u32)>, Fault> {
+        let anchors = self.tables.all_anchors()?;
+        for (_, binding) in &anchors {
+            self.bindings.reserve(*binding);
+        }
+        Ok(anchors)
+    }
+
+    fn load(&mut self, records: Vec<Record>) -> Result<(), Fault> {
+        let mut moved = Vec::new();
+        for mut record in records {
+            if !self.slots.reserve(record.slot) {
+                let Some(slot) = self.slots.take() else {
+                    self.warnings.push(format!(
+                        "there is no room for endpoint \"{}\": raise `endpoints` under [limits]",
+                        record.spec.name
+                    ));
+                    continue;
+                };
+                record.slot = slot;
+                moved.push(record.spec.name.clone());
+            }
+            let name = record.spec.name.clone();
+            self.names_by_id.insert(record.id.clone(), name.clone());
+            let mut entry = Entry::new(record);
+            if let Err(fault) = self.apply(&mut entry) {
+                self.bus.notice("failed", Some(&name), fault.to_string());
+                entry.trouble = Some(Trouble::Failed(fault.to_string()));
+            }
+            self.entries.insert(name, entry);
+        }
+        // The journal must agree with the disk, and the disk with moved slots.
+        let names: Vec<String> = self.entries.keys().cloned().collect();
+        self.save(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Endpoints of the configuration file: those that are not in it any more go.
+    fn load_file(&mut self) -> Result<(), Fault> {
+        let specs = std::mem::take(&mut self.config.endpoints);
+        let wanted: BTreeSet<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let gone: Vec<String> = self
+            .entries
+            .values()
+            .filter(|entry| entry.record.owner == Owner::File && !wanted.contains(&entry.record.spec.name))
+            .map(|entry| entry.record.spec.name.clone())
+            .collect();
+        for name in gone {
+            if let Some(entry) = self.entries.remove(&name) {
+                self.store
+                    .remove(&[entry.record.id.as_str()])
+                    .map_err(|error| Fault::Failed(error.to_string()))?;
+                self.forget(entry);
+            }
+        }
+        for result in self.bind_many(specs, Owner::File, BindOptions { allow_missing: true }) {
+            if let Err(fault) = result {
+                self.warnings.push(format!("an endpoint of the configuration file is not bound: {fault}"));
+                self.bus.notice("failed", None, fault.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier agent left for endpoints that are not ours any more.
+    fn sweep(&mut self, before: &[(Anchor, u32)]) -> Result<(), Fault> {
+        for (anchor, binding) in before {
+            let now = self.tables.anchor(*anchor)?;
+            if !self.names_by_anchor.contains_key(anchor) && now != 0 {
+                self.tables.point(*anchor, 0)?;
+            }
+            if now != *binding || !self.names_by_anchor.contains_key(anchor) {
+                self.bindings.retire(*binding);
+            }
+        }
+        let attachments = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.bound.as_ref())
+            .flat_map(|bound| std::iter::once(&bound.attachment).chain(bound.inward.as_ref()))
+            .chain(self.unbound.values().map(|(_, attachment)| attachment));
+        self.datapath.sweep_links(attachments);
+        let bindings = &self.bindings;
+        self.tables.sweep(|binding| bindings.is_used(binding))?;
+        let known: BTreeSet<u32> = self.entries.values().map(|entry| entry.record.slot).collect();
+        for slot in self.tables.journal()?.into_keys().filter(|slot| !known.contains(slot)) {
+            self.tables.write_journal(slot, &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel remembers of the desired state.
+fn from_journal(tables: &Tables) -> Vec<Record> {
+    match tables.journal() {
+        Ok(texts) => texts.values().filter_map(|text| Record::decode(text).ok()).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the kernel's journal");
+            Vec::new()
+        }
+    }
+}
+
+/// What the kernel programs are told.
+pub(super) fn settings(config: &Config) -> Settings {
+    Settings {
+        unbound: Mode::from(config.unbound),
+        event_rate: config.events.per_second,
+        event_burst: config.events.burst,
+        endpoints: config.endpoint_capacity(),
+    }
+}

@@ -1,0 +1,258 @@
+//! Making the kernel agree with one endpoint's record.
+
+use std::sync::Arc;
+
+use portcullis_abi::Mac;
+use portcullis_datapath::{Anchor, Attachment, Gate, Hook, HookState, LinkLayer, Method, Site};
+use portcullis_inventory::RouteSocket;
+use portcullis_policy::compile::{CompiledBinding, Learned, compile, effective_macs};
+use portcullis_policy::conflict::Resolved;
+
+use super::place::{Known, Place, missing};
+use super::{Bound, Core, Entry, Trouble};
+use crate::control::Fault;
+
+/// What [`Core::locate`] found.
+pub(super) enum Located {
+    /// The interface.
+    Here(Box<(Place, Known)>),
+    /// It is not there, and why.
+    Missing(Fault),
+}
+
+impl Core {
+    /// Finds an endpoint's interface and what is behind it.
+    pub(super) fn locate(&mut self, entry: &Entry) -> Result<Located, Fault> {
+        let spec = &entry.record.spec;
+        let space = match self.spaces.get(spec.interface.netns.as_deref()) {
+            Ok(space) => space,
+            Err(fault @ Fault::NotFound(_)) => return Ok(Located::Missing(fault)),
+            Err(fault) => return Err(fault),
+        };
+        let mut socket =
+            RouteSocket::open(&space.netns).map_err(|error| Fault::Failed(error.to_string()))?;
+        let tcx = self.datapath.features().tcx;
+        let Some(place) = Place::find(&space, &mut socket, spec, tcx)? else {
+            return Ok(Located::Missing(missing(&spec.interface)));
+        };
+        let mut known = place.learn(spec.direction)?;
+        self.withhold(entry, &place, &mut known.learned);
+        Ok(Located::Here(Box::new((place, known))))
+    }
+
+    /// A workload may give its own interface any address; what it cannot get that way is a
+    /// neighbour's or the host's. Declared addresses were checked when they were declared.
+    fn withhold(&self, entry: &Entry, place: &Place, learned: &mut Learned) {
+        if place.scope.private.is_some() {
+            return;
+        }
+        let host: Vec<_> = portcullis_inventory::all_addresses(&place.space.netns)
+            .map(|all| all.into_iter().map(|address| address.ip).collect())
+            .unwrap_or_default();
+        let taken = |address: std::net::Ipv6Addr| {
+            host.contains(&std::net::IpAddr::V6(address))
+                || self.holders(entry, place).any(|other| {
+                    other.bound.as_ref().is_some_and(|bound| {
+                        bound.compiled.endpoint.link_local == address.into()
+                            || bound.compiled.further.iter().any(|key| {
+                                key.value == portcullis_abi::Ipv6::from(address).words()
+                            })
+                    })
+                })
+        };
+        learned.link_local.retain(|&address| !taken(address));
+    }
+
+    /// Other endpoints of the same network.
+    fn holders<'a>(&'a self, entry: &'a Entry, place: &'a Place) -> impl Iterator<Item = &'a Entry> {
+        self.entries.values().filter(move |other| {
+            other.record.id != entry.record.id
+                && other.scope.is_some_and(|scope| scope.is_shared_with(&place.scope))
+        })
+    }
+
+    /// Makes the kernel agree with a record: finds its interface, claims its addresses, publishes
+    /// its binding and attaches the program. What is right already is left alone.
+    pub(super) fn apply(&mut self, entry: &mut Entry) -> Result<(), Fault> {
+        match self.locate(entry)? {
+            Located::Missing(fault) => {
+                self.release(entry);
+                self.claim_waiting(entry)?;
+                entry.trouble = Some(Trouble::Waiting(fault.to_string()));
+                Ok(())
+            }
+            Located::Here(found) => {
+                let (place, known) = *found;
+                self.apply_at(entry, &place, known)
+            }
+        }
+    }
+
+    fn claim_waiting(&mut self, entry: &Entry) -> Result<(), Fault> {
+        self.claims
+            .claim(&Resolved::waiting(&entry.record.spec))
+            .map_err(|conflict| Fault::Conflict(conflict.to_string()))
+    }
+
+    /// Claims, publishes and attaches at a place.
+    pub(super) fn apply_at(&mut self, entry: &mut Entry, place: &Place, known: Known) -> Result<(), Fault> {
+        let spec = &entry.record.spec;
+        let anchor = Anchor { netns: place.space.inode(), ifindex: place.link.index };
+        let loopback = place.link.loopback;
+        let macs = effective_macs(spec, &known.learned);
+        if place.layer == LinkLayer::Ethernet && macs.is_empty() && !is_zero_mac_device(loopback, &known) {
+            return Err(Fault::Invalid(format!(
+                "the MAC behind interface {} cannot be learned (nothing answers for its other end): name it with --mac",
+                spec.interface.name
+            )));
+        }
+        self.claims
+            .claim(&Resolved::found(spec, &known.learned, place.scope, place.link.index))
+            .map_err(|conflict| Fault::Conflict(conflict.to_string()))?;
+        if entry.bound.as_ref().is_some_and(|bound| bound.anchor != anchor || bound.attachment.site() != place.site) {
+            self.release(entry);
+        }
+        entry.scope = Some(place.scope);
+        entry.learned = known.learned;
+        entry.settled = known.settled;
+        entry.peer = known.peer;
+        self.publish(entry, place, anchor)?;
+        entry.trouble = None;
+        Ok(())
+    }
+
+    /// Writes the binding under an index that no frame meets, flips the anchor to it, and sees to
+    /// the programs.
+    fn publish(&mut self, entry: &mut Entry, place: &Place, anchor: Anchor) -> Result<(), Fault> {
+        let slot = entry.record.slot;
+        let unchanged = entry.bound.as_ref().is_some_and(|bound| {
+            compiled(entry, bound.binding) == bound.compiled
+                && self.tables.anchor(anchor).is_ok_and(|binding| binding == bound.binding)
+        });
+        if !unchanged {
+            let binding = self.bindings.take().ok_or_else(|| {
+                Fault::Failed(format!(
+                    "all {} table entries are in use: raise `endpoints` under [limits] in the configuration and restart the agent",
+                    self.tables.bindings()
+                ))
+            })?;
+            let fresh = compiled(entry, binding);
+            if let Err(error) = self.write_and_point(anchor, binding, &fresh) {
+                let _best_effort = self.tables.clear_binding(binding, &fresh.further, &fresh.prefixes);
+                self.bindings.retire(binding);
+                return Err(error);
+            }
+            self.names_by_slot.insert(slot, entry.record.spec.name.clone());
+            match &mut entry.bound {
+                Some(bound) => {
+                    let old = std::mem::replace(&mut bound.binding, binding);
+                    let old_compiled = std::mem::replace(&mut bound.compiled, fresh);
+                    self.retire(old, old_compiled);
+                }
+                None => {
+                    let attachment = match self.attach(place, anchor) {
+                        Ok(attachment) => attachment,
+                        Err(error) => {
+                            let _best_effort = self.tables.point(anchor, 0);
+                            self.retire(binding, fresh);
+                            return Err(error);
+                        }
+                    };
+                    let space = Arc::clone(&place.space);
+                    let hook = HookState::First;
+                    entry.bound =
+                        Some(Bound { anchor, space, compiled: fresh, binding, attachment, inward: None, hook });
+                    self.names_by_anchor.insert(anchor, entry.record.spec.name.clone());
+                }
+            }
+        }
+        self.apply_quarantine(entry)
+    }
+
+    fn write_and_point(&self, anchor: Anchor, binding: u32, compiled: &CompiledBinding) -> Result<(), Fault> {
+        self.tables.write_binding(binding, &compiled.endpoint, &compiled.further, &compiled.prefixes)?;
+        Ok(self.tables.point(anchor, binding)?)
+    }
+
+    /// Puts the program on its hook, taking over one that stands there for lack of a binding.
+    fn attach(&mut self, place: &Place, anchor: Anchor) -> Result<Attachment, Fault> {
+        self.unbound.remove(&anchor);
+        let gate = match place.layer {
+            LinkLayer::Ethernet => Gate::Ethernet,
+            LinkLayer::None => Gate::Layer3,
+        };
+        Ok(self.datapath.attach(&place.space.namespace, place.site, gate)?.0)
+    }
+
+    /// In quarantine, a second program stops what goes to the endpoint.
+    fn apply_quarantine(&mut self, entry: &mut Entry) -> Result<(), Fault> {
+        let quarantined = entry.record.spec.quarantined;
+        let Some(bound) = &mut entry.bound else {
+            return Ok(());
+        };
+        match (quarantined, bound.inward.take()) {
+            (true, None) => {
+                let site = Site { hook: opposite(bound.attachment.site().hook), ..bound.attachment.site() };
+                let (attachment, _) =
+                    self.datapath.attach(&bound.space.namespace, site, Gate::Quarantine)?;
+                bound.inward = Some(attachment);
+            }
+            (false, Some(attachment)) => self.datapath.detach(Some(&bound.space.namespace), attachment)?,
+            (_, inward) => bound.inward = inward,
+        }
+        Ok(())
+    }
+
+    /// Takes an endpoint out of the kernel; its record and counters stay.
+    pub(super) fn release(&mut self, entry: &mut Entry) {
+        let Some(bound) = entry.bound.take() else {
+            return;
+        };
+        self.names_by_anchor.remove(&bound.anchor);
+        entry.scope = None;
+        let keep = self.wants_unbound_programs() && bound.attachment.site().hook == Hook::Ingress;
+        if let Err(error) = self.tables.point(bound.anchor, 0) {
+            self.bus.notice("failed", Some(&entry.record.spec.name), error.to_string());
+        }
+        if let Some(inward) = bound.inward {
+            self.detach(&bound.space, inward);
+        }
+        if keep {
+            self.unbound.insert(bound.anchor, (bound.space, bound.attachment));
+        } else {
+            self.detach(&bound.space, bound.attachment);
+        }
+        self.retire(bound.binding, bound.compiled);
+    }
+
+    pub(super) fn detach(&self, space: &super::Space, attachment: Attachment) {
+        // A filter on an interface that is gone is gone too.
+        let filter = attachment.site().method == Method::Clsact;
+        if let Err(error) = self.datapath.detach(Some(&space.namespace), attachment)
+            && !filter
+        {
+            tracing::warn!(%error, "cannot detach a program");
+        }
+    }
+
+    pub(super) fn retire(&mut self, binding: u32, compiled: CompiledBinding) {
+        self.retired.insert(binding, compiled);
+        self.bindings.retire(binding);
+    }
+}
+
+fn compiled(entry: &Entry, binding: u32) -> CompiledBinding {
+    compile(&entry.record.spec, &entry.learned, entry.record.slot, binding)
+}
+
+const fn opposite(hook: Hook) -> Hook {
+    match hook {
+        Hook::Ingress => Hook::Egress,
+        Hook::Egress => Hook::Ingress,
+    }
+}
+
+/// Loopback and L3 netkit carry Ethernet headers of zeros: that is their MAC.
+fn is_zero_mac_device(loopback: bool, known: &Known) -> bool {
+    loopback || known.learned.macs.contains(&Mac::ZERO)
+}

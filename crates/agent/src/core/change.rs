@@ -1,0 +1,311 @@
+//! Changes of the desired state, asked for by somebody.
+
+use std::collections::BTreeSet;
+
+use portcullis_abi::Counters;
+use portcullis_policy::api::{Endpoint, EndpointPatch, State};
+use portcullis_policy::model::{EndpointSpec, Owner};
+
+use super::{Core, Entry, Trouble};
+use crate::control::{BindOptions, Fault, Outcome};
+use crate::store::Record;
+
+impl Core {
+    /// Binds an endpoint, or changes the one of that name. Nothing is left behind where it fails.
+    pub(super) fn bind(
+        &mut self,
+        spec: EndpointSpec,
+        owner: Owner,
+        options: BindOptions,
+    ) -> Result<(Endpoint, Outcome), Fault> {
+        let outcome = self.bind_unsaved(spec, owner, options)?;
+        let (name, outcome, before) = outcome;
+        if outcome != Outcome::Unchanged
+            && let Err(fault) = self.save(&[name.as_str()])
+        {
+            self.undo(&name, before);
+            return Err(fault);
+        }
+        let verb = match outcome {
+            Outcome::Created => "bound",
+            Outcome::Updated => "changed",
+            Outcome::Unchanged => return Ok((self.view_by_name(&name)?, outcome)),
+        };
+        let endpoint = self.view_by_name(&name)?;
+        self.bus.notice("bound", Some(&name), format!("endpoint \"{name}\" {verb}: {}", describe(&endpoint)));
+        Ok((endpoint, outcome))
+    }
+
+    /// Binds many with one write to the disk. Each succeeds or fails by itself.
+    pub(super) fn bind_many(
+        &mut self,
+        specs: Vec<EndpointSpec>,
+        owner: Owner,
+        options: BindOptions,
+    ) -> Vec<Result<(Endpoint, Outcome), Fault>> {
+        let results: Vec<_> =
+            specs.into_iter().map(|spec| self.bind_unsaved(spec, owner, options)).collect();
+        let changed: Vec<&str> = results
+            .iter()
+            .flatten()
+            .filter(|(_, outcome, _)| *outcome != Outcome::Unchanged)
+            .map(|(name, ..)| name.as_str())
+            .collect();
+        let saved = self.save(&changed);
+        if !changed.is_empty() {
+            self.bus.notice("bound", None, format!("{} endpoints bound or changed", changed.len()));
+        }
+        results
+            .into_iter()
+            .map(|result| {
+                let (name, outcome, before) = result?;
+                if let Err(fault) = &saved
+                    && outcome != Outcome::Unchanged
+                {
+                    self.undo(&name, before);
+                    return Err(fault.clone());
+                }
+                Ok((self.view_by_name(&name)?, outcome))
+            })
+            .collect()
+    }
+
+    fn bind_unsaved(
+        &mut self,
+        spec: EndpointSpec,
+        owner: Owner,
+        options: BindOptions,
+    ) -> Result<(String, Outcome, Option<Record>), Fault> {
+        let spec = spec.validate().map_err(|errors| Fault::Invalid(errors.to_string()))?.into_inner();
+        let name = spec.name.clone();
+        let before = self.entries.get(&name).map(|entry| entry.record.clone());
+        let (mut entry, outcome) = match self.entries.remove(&name) {
+            Some(mut entry) => {
+                if entry.record.owner != owner {
+                    let fault = owned_by_other(&name, entry.record.owner);
+                    self.entries.insert(name, entry);
+                    return Err(fault);
+                }
+                // Quarantine is a response to the workload, not a property of its binding.
+                let spec = EndpointSpec { quarantined: entry.record.spec.quarantined || spec.quarantined, ..spec };
+                let outcome = if entry.record.spec == spec { Outcome::Unchanged } else { Outcome::Updated };
+                entry.record.spec = spec;
+                (entry, outcome)
+            }
+            None => (self.new_entry(spec, owner)?, Outcome::Created),
+        };
+        let result = self.apply(&mut entry).and_then(|()| match (&entry.trouble, outcome, options.allow_missing) {
+            (Some(Trouble::Waiting(why)), Outcome::Created, false) => Err(Fault::NotFound(why.clone())),
+            _ => Ok(()),
+        });
+        let id = entry.record.id.clone();
+        self.names_by_id.insert(id, name.clone());
+        self.entries.insert(name.clone(), entry);
+        match result {
+            Ok(()) => Ok((name, outcome, before)),
+            Err(fault) => {
+                self.undo(&name, before);
+                Err(fault)
+            }
+        }
+    }
+
+    fn new_entry(&mut self, spec: EndpointSpec, owner: Owner) -> Result<Entry, Fault> {
+        let slot = self.slots.take().ok_or_else(|| {
+            Fault::Failed(format!(
+                "there is room for {} endpoints, and all are in use: raise `endpoints` under [limits] in the configuration and restart the agent",
+                self.tables.slots().saturating_sub(1)
+            ))
+        })?;
+        self.tables.set_counters(slot, &Counters::default())?;
+        let record = Record { id: fresh_id(), spec, owner, since: jiff::Timestamp::now(), slot };
+        Ok(Entry::new(record))
+    }
+
+    /// Puts an endpoint back to what it was before a change that failed.
+    fn undo(&mut self, name: &str, before: Option<Record>) {
+        let Some(mut entry) = self.entries.remove(name) else {
+            return;
+        };
+        match before {
+            None => self.forget(entry),
+            Some(record) => {
+                entry.record = record;
+                if let Err(fault) = self.apply(&mut entry) {
+                    entry.trouble = Some(Trouble::Failed(fault.to_string()));
+                }
+                self.entries.insert(name.to_owned(), entry);
+            }
+        }
+    }
+
+    /// Takes an endpoint away.
+    pub(super) fn unbind(&mut self, id_or_name: &str) -> Result<Endpoint, Fault> {
+        let name = self.resolve(id_or_name)?;
+        let endpoint = self.view_by_name(&name)?;
+        self.forbid_file_owned(&name)?;
+        self.store
+            .remove(&[endpoint.id.as_str()])
+            .map_err(|error| Fault::Failed(error.to_string()))?;
+        if let Some(entry) = self.entries.remove(&name) {
+            self.forget(entry);
+        }
+        self.bus.notice("unbound", Some(&name), format!("endpoint \"{name}\" unbound"));
+        Ok(endpoint)
+    }
+
+    /// Removes every trace of an endpoint but its record on disk.
+    pub(super) fn forget(&mut self, mut entry: Entry) {
+        self.release(&mut entry);
+        let Record { id, spec, slot, .. } = &entry.record;
+        self.claims.release(&spec.name);
+        self.names_by_id.remove(id);
+        self.names_by_slot.remove(slot);
+        if let Err(error) = self.tables.write_journal(*slot, &[]) {
+            tracing::warn!(%error, "cannot clear the kernel's journal");
+        }
+        self.slots.retire(*slot);
+    }
+
+    /// Changes single properties.
+    pub(super) fn patch(&mut self, id_or_name: &str, patch: &EndpointPatch) -> Result<Endpoint, Fault> {
+        let name = self.resolve(id_or_name)?;
+        self.change(&name, |spec| {
+            if let Some(mode) = patch.mode {
+                spec.mode = mode;
+            }
+        })?;
+        let endpoint = self.view_by_name(&name)?;
+        self.bus.notice("changed", Some(&name), format!("endpoint \"{name}\" is in mode {}", endpoint.mode));
+        Ok(endpoint)
+    }
+
+    /// Puts an endpoint into quarantine or releases it.
+    pub(super) fn quarantine(&mut self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault> {
+        let name = self.resolve(id_or_name)?;
+        self.change(&name, |spec| spec.quarantined = quarantined)?;
+        let (topic, words) =
+            if quarantined { ("quarantined", "in quarantine") } else { ("released", "released from quarantine") };
+        self.bus.notice(topic, Some(&name), format!("endpoint \"{name}\" {words}"));
+        self.view_by_name(&name)
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut EndpointSpec)) -> Result<(), Fault> {
+        let Some(mut entry) = self.entries.remove(name) else {
+            return Err(no_such(name));
+        };
+        let before = entry.record.clone();
+        change(&mut entry.record.spec);
+        let result = self.apply(&mut entry);
+        self.entries.insert(name.to_owned(), entry);
+        result.and_then(|()| self.save(&[name])).inspect_err(|_| self.undo(name, Some(before)))
+    }
+
+    /// Makes the API's part of the desired state this one.
+    pub(super) fn apply_state(&mut self, state: State) -> Result<(u32, u32, u32), Fault> {
+        let specs = state.validate().map_err(|errors| {
+            Fault::Invalid(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+        let specs: Vec<EndpointSpec> = specs.into_iter().map(|spec| spec.into_inner()).collect();
+        let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let before: Vec<Record> = self
+            .entries
+            .values()
+            .filter(|entry| entry.record.owner == Owner::Api)
+            .map(|entry| entry.record.clone())
+            .collect();
+        let surplus: Vec<&Record> =
+            before.iter().filter(|record| !wanted.contains(record.spec.name.as_str())).collect();
+        let removed = surplus.len() as u32;
+        // What goes makes room for what comes; if that fails, everything is put back.
+        for record in &surplus {
+            self.unbind(&record.spec.name)?;
+        }
+        let results = self.bind_many(specs, Owner::Api, BindOptions { allow_missing: true });
+        let (mut created, mut updated) = (0, 0);
+        for result in results {
+            match result {
+                Ok((_, Outcome::Created)) => created += 1,
+                Ok((_, Outcome::Updated)) => updated += 1,
+                Ok((_, Outcome::Unchanged)) => {}
+                Err(fault) => {
+                    self.restore(before)?;
+                    return Err(fault);
+                }
+            }
+        }
+        Ok((created, updated, removed))
+    }
+
+    fn restore(&mut self, before: Vec<Record>) -> Result<(), Fault> {
+        let names: BTreeSet<String> = before.iter().map(|record| record.spec.name.clone()).collect();
+        let extra: Vec<String> = self
+            .entries
+            .values()
+            .filter(|entry| entry.record.owner == Owner::Api && !names.contains(&entry.record.spec.name))
+            .map(|entry| entry.record.spec.name.clone())
+            .collect();
+        for name in extra {
+            self.unbind(&name)?;
+        }
+        let specs = before.into_iter().map(|record| record.spec).collect();
+        for result in self.bind_many(specs, Owner::Api, BindOptions { allow_missing: true }) {
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Writes records to disk and to the kernel's journal.
+    pub(super) fn save(&mut self, names: &[&str]) -> Result<(), Fault> {
+        let records: Vec<Record> =
+            names.iter().filter_map(|name| self.entries.get(*name)).map(|entry| entry.record.clone()).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.store.put(&records).map_err(|error| Fault::Failed(error.to_string()))?;
+        for record in &records {
+            if let Err(error) = self.tables.write_journal(record.slot, &record.encode()) {
+                tracing::warn!(%error, "cannot write the kernel's journal");
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of an endpoint by id or name.
+    pub(super) fn resolve(&self, id_or_name: &str) -> Result<String, Fault> {
+        if self.entries.contains_key(id_or_name) {
+            return Ok(id_or_name.to_owned());
+        }
+        self.names_by_id.get(id_or_name).cloned().ok_or_else(|| no_such(id_or_name))
+    }
+
+    fn forbid_file_owned(&self, name: &str) -> Result<(), Fault> {
+        match self.entries.get(name).map(|entry| entry.record.owner) {
+            Some(Owner::File) => Err(owned_by_other(name, Owner::File)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn no_such(id_or_name: &str) -> Fault {
+    Fault::NotFound(format!("there is no endpoint \"{id_or_name}\": `portcullis endpoint list` shows all"))
+}
+
+fn owned_by_other(name: &str, owner: Owner) -> Fault {
+    let where_to = match owner {
+        Owner::File => "it is declared in the configuration file: change it there and restart the agent",
+        Owner::Api => "it was bound through the API: unbind it first, or take it out of the configuration file",
+    };
+    Fault::Conflict(format!("endpoint \"{name}\" belongs to another owner; {where_to}"))
+}
+
+/// Twelve random hexadecimal digits.
+fn fresh_id() -> String {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let id: String = uuid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    if id.len() == 12 { id } else { format!("{:012x}", portcullis_datapath::monotonic_ns() & 0xffff_ffff_ffff) }
+}
+
+fn describe(endpoint: &Endpoint) -> String {
+    format!("interface {}, {}", endpoint.interface.name, endpoint.addresses.join(", "))
+}

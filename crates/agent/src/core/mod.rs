@@ -1,0 +1,127 @@
+//! The state of the agent, and everything that changes it.
+//!
+//! [`Core`] holds the desired state (records) and what is in the kernel for each of them
+//! (bound). All changes go through [`Core::apply`], which is idempotent: it compares, and does
+//! what is missing.
+
+mod adopt;
+mod apply;
+mod change;
+mod handle;
+mod indices;
+mod place;
+mod repair;
+mod unbound;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use portcullis_datapath::{Anchor, Attachment, Datapath, Error as KernelError, HookState, Tables};
+use portcullis_inventory::PeerRef;
+use portcullis_policy::api::EndpointState;
+use portcullis_policy::compile::{CompiledBinding, Learned};
+use portcullis_policy::conflict::{Claims, NetworkScope};
+
+pub use handle::Agent;
+
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::control::Fault;
+use crate::store::{Record, Store};
+use indices::Indices;
+use place::{Space, Spaces};
+
+/// Everything the agent knows.
+#[derive(Debug)]
+pub struct Core {
+    config: Config,
+    datapath: Datapath,
+    tables: Tables,
+    store: Store,
+    bus: Arc<Bus>,
+    entries: BTreeMap<String, Entry>,
+    names_by_id: HashMap<String, String>,
+    names_by_slot: HashMap<u32, String>,
+    names_by_anchor: HashMap<Anchor, String>,
+    claims: Claims,
+    slots: Indices,
+    bindings: Indices,
+    /// Table entries of retired bindings, to be removed with them.
+    retired: HashMap<u32, CompiledBinding>,
+    spaces: Spaces,
+    /// Programs on interfaces without a binding.
+    unbound: HashMap<Anchor, (Arc<Space>, Attachment)>,
+    repairs: u64,
+    warnings: Vec<String>,
+    started: jiff::Timestamp,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    learned: Learned,
+    settled: bool,
+    peer: Option<PeerRef>,
+    scope: Option<NetworkScope>,
+    bound: Option<Bound>,
+    /// Why it is not bound.
+    trouble: Option<Trouble>,
+}
+
+/// What is in the kernel for an endpoint.
+#[derive(Debug)]
+struct Bound {
+    anchor: Anchor,
+    space: Arc<Space>,
+    compiled: CompiledBinding,
+    binding: u32,
+    attachment: Attachment,
+    /// The program that stops what goes to it, while it is in quarantine.
+    inward: Option<Attachment>,
+    hook: HookState,
+}
+
+/// Why an endpoint is not bound.
+#[derive(Debug, Clone)]
+enum Trouble {
+    /// Its interface or namespace is not there.
+    Waiting(String),
+    /// It cannot be.
+    Failed(String),
+}
+
+impl Entry {
+    const fn new(record: Record) -> Self {
+        Self {
+            record,
+            learned: Learned { macs: Vec::new(), link_local: Vec::new(), local: Vec::new() },
+            settled: false,
+            peer: None,
+            scope: None,
+            bound: None,
+            trouble: None,
+        }
+    }
+
+    fn state(&self) -> EndpointState {
+        match (&self.bound, &self.trouble) {
+            (Some(_), _) if self.record.spec.quarantined => EndpointState::Quarantined,
+            (Some(bound), _) if matches!(bound.hook, HookState::Behind(_)) => EndpointState::Bypassed,
+            (Some(_), Some(Trouble::Failed(_))) => EndpointState::Failed,
+            (Some(_), _) => EndpointState::Active,
+            (None, Some(Trouble::Failed(_))) => EndpointState::Failed,
+            (None, _) => EndpointState::Waiting,
+        }
+    }
+}
+
+impl From<KernelError> for Fault {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::NoInterface { .. } => Self::NotFound(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! The world changes: interfaces come and go, and others touch what is ours.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portcullis_abi::{Endpoint, Ipv6};
+use portcullis_datapath::{Anchor, Attachment, HookState};
+use portcullis_inventory::{Change, RouteSocket, all_addresses};
+
+use super::place::{Space, Spaces};
+use super::{Core, Entry, Trouble};
+
+/// What a look at an endpoint's hook asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    PutFirst,
+    AttachAnew,
+    LookAgain,
+}
+
+impl Core {
+    /// Looks whether everything of ours is where it was put, and puts it back.
+    pub(super) fn check(&mut self) {
+        self.check_pins();
+        self.check_hooks();
+        self.check_tables();
+        self.check_spaces();
+        self.expire();
+    }
+
+    fn repaired(&mut self, endpoint: Option<&str>, message: String) {
+        self.repairs += 1;
+        self.bus.notice("repaired", endpoint, message);
+    }
+
+    fn check_pins(&mut self) {
+        match self.datapath.repair_table_pins() {
+            Ok(names) => {
+                for name in names {
+                    self.repaired(None, format!("the pin of table {name} had been removed and was put back"));
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot put back a table's pin"),
+        }
+        let attachments = self.entries.values().filter_map(|entry| entry.bound.as_ref()).flat_map(attachments);
+        match self.datapath.repair_link_pins(attachments) {
+            Ok(0) => {}
+            Ok(count) => self.repaired(None, format!("{count} pins of links had been removed and were put back")),
+            Err(error) => tracing::error!(%error, "cannot put back a link's pin"),
+        }
+    }
+
+    fn check_hooks(&mut self) {
+        let mut needs = Vec::new();
+        for (space, names) in self.by_space() {
+            let attachments: Vec<&Attachment> = names
+                .iter()
+                .filter_map(|name| self.entries.get(name)?.bound.as_ref())
+                .map(|bound| &bound.attachment)
+                .collect();
+            let states = match self.datapath.states(&space.namespace, &attachments) {
+                Ok(states) => states,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look at the hooks of a namespace");
+                    continue;
+                }
+            };
+            needs.extend(names.into_iter().zip(states));
+        }
+        for (name, state) in needs {
+            self.mend_hook(&name, state);
+        }
+    }
+
+    fn by_space(&self) -> Vec<(Arc<Space>, Vec<String>)> {
+        let mut spaces: HashMap<u32, (Arc<Space>, Vec<String>)> = HashMap::new();
+        for (name, entry) in &self.entries {
+            if let Some(bound) = &entry.bound {
+                let of = spaces
+                    .entry(bound.anchor.netns)
+                    .or_insert_with(|| (Arc::clone(&bound.space), Vec::new()));
+                of.1.push(name.clone());
+            }
+        }
+        spaces.into_values().collect()
+    }
+
+    fn mend_hook(&mut self, name: &str, state: HookState) {
+        let Some(mut entry) = self.entries.remove(name) else {
+            return;
+        };
+        let need = match &state {
+            HookState::First => Need::Nothing,
+            HookState::Behind(_) => Need::PutFirst,
+            HookState::Missing if self.is_same_interface(&entry) => Need::AttachAnew,
+            HookState::Missing | HookState::NoInterface => Need::LookAgain,
+        };
+        match need {
+            Need::Nothing => set_hook(&mut entry, state),
+            Need::LookAgain => self.look_again(&mut entry),
+            Need::PutFirst | Need::AttachAnew => self.put_back(&mut entry, &state, need),
+        }
+        self.entries.insert(name.to_owned(), entry);
+    }
+
+    /// Somebody detached our program, or put another before it.
+    fn put_back(&mut self, entry: &mut Entry, state: &HookState, need: Need) {
+        let name = entry.record.spec.name.clone();
+        let Some(bound) = &mut entry.bound else {
+            return;
+        };
+        let result = if need == Need::PutFirst {
+            self.datapath.put_first(&bound.space.namespace, &mut bound.attachment)
+        } else {
+            let (site, gate) = (bound.attachment.site(), bound.attachment.gate());
+            self.datapath
+                .attach(&bound.space.namespace, site, gate)
+                .map(|(attachment, _)| bound.attachment = attachment)
+        };
+        let message = match (state, need) {
+            (HookState::Behind(others), _) => {
+                format!("another program ({}) ran before the gate; the gate is first again", list(others))
+            }
+            _ => "the gate had been taken off its hook and was put back".to_owned(),
+        };
+        match result {
+            Ok(()) => {
+                let now = self.state_of(entry);
+                let first = now == Some(HookState::First);
+                if let Some(now) = now {
+                    set_hook(entry, now);
+                }
+                if first {
+                    self.repaired(Some(&name), message);
+                }
+            }
+            Err(error) => {
+                set_hook(entry, state.clone());
+                self.bus.notice("bypassed", Some(&name), format!("the gate is not first on its hook: {error}"));
+            }
+        }
+    }
+
+    fn state_of(&self, entry: &Entry) -> Option<HookState> {
+        let bound = entry.bound.as_ref()?;
+        self.datapath.states(&bound.space.namespace, &[&bound.attachment]).ok()?.pop()
+    }
+
+    /// Whether the index still belongs to the interface that was bound: it may be another's by now.
+    fn is_same_interface(&self, entry: &Entry) -> bool {
+        let Some(bound) = &entry.bound else {
+            return false;
+        };
+        let link = RouteSocket::open(&bound.space.netns)
+            .and_then(|mut socket| socket.link_by_index(bound.anchor.ifindex));
+        matches!(link, Ok(Some(link)) if link.name == entry.record.spec.interface.name)
+    }
+
+    /// The interface is gone or another: out of the kernel, and bound again where it is now.
+    fn look_again(&mut self, entry: &mut Entry) {
+        let name = entry.record.spec.name.clone();
+        let was_bound = entry.bound.is_some();
+        self.release(entry);
+        match self.apply(entry) {
+            Ok(()) => match (&entry.trouble, was_bound) {
+                (Some(Trouble::Waiting(why)), true) => {
+                    self.bus.notice("waiting", Some(&name), format!("{why}; it is bound again when it returns"));
+                }
+                (None, _) => {
+                    self.bus.notice("bound", Some(&name), format!("endpoint \"{name}\" is bound again"));
+                }
+                _ => {}
+            },
+            Err(fault) => {
+                self.bus.notice("failed", Some(&name), fault.to_string());
+                entry.trouble = Some(Trouble::Failed(fault.to_string()));
+            }
+        }
+    }
+
+    /// Compares the tables with what was written into them.
+    fn check_tables(&mut self) {
+        let mut broken = Vec::new();
+        for (name, entry) in &self.entries {
+            let Some(bound) = &entry.bound else { continue };
+            let intact = self.tables.anchor(bound.anchor).is_ok_and(|binding| binding == bound.binding)
+                && self.tables.endpoint(bound.binding).is_some_and(|now| same(&now, &bound.compiled.endpoint))
+                && self.tables.has_all(&bound.compiled.further, &bound.compiled.prefixes).unwrap_or(false);
+            if !intact {
+                broken.push(name.clone());
+            }
+        }
+        for name in broken {
+            let Some(entry) = self.entries.get(&name) else { continue };
+            let Some(bound) = &entry.bound else { continue };
+            let compiled = &bound.compiled;
+            let result = self
+                .tables
+                .write_binding(bound.binding, &compiled.endpoint, &compiled.further, &compiled.prefixes)
+                .and_then(|()| self.tables.point(bound.anchor, bound.binding));
+            match result {
+                Ok(()) => self.repaired(Some(&name), "its table entries had been changed and were put back".to_owned()),
+                Err(error) => self.bus.notice("failed", Some(&name), error.to_string()),
+            }
+        }
+    }
+
+    /// Namespaces that endpoints name by path may have come, gone, or be others by now.
+    fn check_spaces(&mut self) {
+        let moved: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                let path = entry.record.spec.interface.netns.as_deref();
+                match (&entry.bound, &entry.trouble) {
+                    (Some(bound), _) => !Spaces::is_still(path, bound.anchor.netns),
+                    (None, Some(Trouble::Waiting(_))) => path.is_some_and(|path| std::path::Path::new(path).exists()),
+                    _ => false,
+                }
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in moved {
+            if let Some(mut entry) = self.entries.remove(&name) {
+                self.look_again(&mut entry);
+                self.entries.insert(name, entry);
+            }
+        }
+        self.spaces.prune();
+    }
+
+    /// Removes the entries of bindings that no program can still be reading.
+    fn expire(&mut self) {
+        for binding in self.bindings.expire() {
+            if let Some(compiled) = self.retired.remove(&binding)
+                && let Err(error) = self.tables.clear_binding(binding, &compiled.further, &compiled.prefixes)
+            {
+                tracing::warn!(%error, "cannot clear a retired binding");
+            }
+        }
+        self.slots.expire();
+    }
+
+    /// Follows what the network says has changed in a namespace.
+    pub(super) fn follow(&mut self, netns: u32, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::LinkGone { index, .. } => self.link_gone(Anchor { netns, ifindex: *index }),
+                Change::LinkChanged { index, name } => {
+                    self.link_changed(Anchor { netns, ifindex: *index }, name);
+                }
+                Change::PeerLinkChanged { ifindex, netns_hint } => {
+                    self.learn_again(netns, |peer| peer == (*ifindex, Some(*netns_hint)));
+                }
+                Change::AddressChanged { ifindex, netns_hint: Some(hint) } => {
+                    self.learn_again(netns, |peer| peer == (*ifindex, Some(*hint)));
+                }
+                Change::AddressChanged { netns_hint: None, .. } => {
+                    self.refresh_nodes();
+                    self.learn_again_own(netns);
+                }
+                Change::Overrun => self.look_at_all(netns),
+                Change::PeerOverrun => self.learn_again(netns, |_| true),
+            }
+        }
+    }
+
+    fn link_gone(&mut self, anchor: Anchor) {
+        if let Some((space, attachment)) = self.unbound.remove(&anchor) {
+            self.detach(&space, attachment);
+        }
+        let Some(name) = self.names_by_anchor.get(&anchor).cloned() else {
+            return;
+        };
+        if let Some(mut entry) = self.entries.remove(&name) {
+            self.look_again(&mut entry);
+            self.entries.insert(name, entry);
+        }
+    }
+
+    fn link_changed(&mut self, anchor: Anchor, interface: &str) {
+        if self.names_by_anchor.contains_key(&anchor) {
+            return;
+        }
+        let own = self.spaces.own().inode();
+        let waiting: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                entry.bound.is_none()
+                    && entry.record.spec.interface.name == interface
+                    && (entry.record.spec.interface.netns.is_some() || anchor.netns == own)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in waiting {
+            if let Some(mut entry) = self.entries.remove(&name) {
+                self.look_again(&mut entry);
+                self.entries.insert(name, entry);
+            }
+        }
+        self.cover_unbound(anchor, interface);
+    }
+
+    /// Changes were lost: every endpoint of the namespace is looked at.
+    fn look_at_all(&mut self, netns: u32) {
+        self.check_hooks();
+        let waiting: Vec<String> =
+            self.entries.iter().filter(|(_, entry)| entry.bound.is_none()).map(|(name, _)| name.clone()).collect();
+        for name in waiting {
+            if let Some(mut entry) = self.entries.remove(&name) {
+                self.look_again(&mut entry);
+                self.entries.insert(name, entry);
+            }
+        }
+        if netns == self.spaces.own().inode() {
+            self.refresh_unbound();
+            self.refresh_nodes();
+        }
+    }
+
+    /// A workload's interface got an address, or came up for the first time.
+    pub(super) fn learn_again(&mut self, netns: u32, matches: impl Fn((u32, Option<i32>)) -> bool) {
+        let names: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                entry.bound.as_ref().is_some_and(|bound| bound.anchor.netns == netns)
+                    && entry.peer.is_some_and(|peer| matches((peer.ifindex, peer.netnsid)))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.iter().for_each(|name| self.learn_one_again(name));
+    }
+
+    fn learn_again_own(&mut self, netns: u32) {
+        let names: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                entry.scope.is_some_and(|scope| scope.private.is_some() && scope.netns == netns)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.iter().for_each(|name| self.learn_one_again(name));
+    }
+
+    /// Learns an endpoint's addresses anew. Its MAC is learned only until its interface has been
+    /// up: whoever changes it later forges.
+    pub(super) fn learn_one_again(&mut self, name: &str) {
+        let Some(mut entry) = self.entries.remove(name) else {
+            return;
+        };
+        if let Ok(super::apply::Located::Here(found)) = self.locate(&entry) {
+            let (place, mut known) = *found;
+            if entry.settled {
+                known.learned.macs.clone_from(&entry.learned.macs);
+                known.settled = true;
+            }
+            if (known.learned != entry.learned || known.settled != entry.settled)
+                && let Err(fault) = self.apply_at(&mut entry, &place, known)
+            {
+                self.bus.notice("failed", Some(name), fault.to_string());
+            }
+        }
+        self.entries.insert(name.to_owned(), entry);
+    }
+
+    /// Tells the kernel which addresses are this node's own.
+    pub(super) fn refresh_nodes(&mut self) {
+        let addresses = match all_addresses(&self.spaces.own().netns) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                tracing::warn!(%error, "cannot list the node's addresses");
+                return;
+            }
+        };
+        let nodes: Vec<Ipv6> = addresses
+            .into_iter()
+            .map(|address| address.ip)
+            .filter(|ip: &IpAddr| !ip.is_loopback())
+            .map(Ipv6::from)
+            .collect();
+        if let Err(error) = self.tables.set_nodes(&nodes) {
+            self.bus.notice("failed", None, error.to_string());
+        }
+    }
+}
+
+fn attachments(bound: &super::Bound) -> impl Iterator<Item = &Attachment> {
+    std::iter::once(&bound.attachment).chain(bound.inward.as_ref())
+}
+
+fn set_hook(entry: &mut Entry, state: HookState) {
+    if let Some(bound) = &mut entry.bound {
+        bound.hook = state;
+    }
+}
+
+/// The kernel may set the quarantine by itself.
+fn same(now: &Endpoint, written: &Endpoint) -> bool {
+    Endpoint { quarantine: written.quarantine, ..*now } == *written && now.quarantine >= written.quarantine
+}
+
+fn list(programs: &[u32]) -> String {
+    let ids: Vec<String> = programs.iter().map(|id| format!("id {id}")).collect();
+    ids.join(", ")
+}
