@@ -12,7 +12,7 @@ use manifest::Manifest;
 use source::Source;
 
 /// A crate and the crates of ours it may depend on; one that is not named here may not exist.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("abi", &[]),
     ("engine", &["abi"]),
     ("ebpf", &["abi", "engine"]),
@@ -20,13 +20,19 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("datapath", &["abi", "ebpf-build"]),
     ("policy", &["abi"]),
     ("inventory", &["abi", "policy"]),
-    ("agent", &["abi", "datapath", "policy", "inventory"]),
+    // The engine for its header types alone: the agent decodes the frames that events carry.
+    ("agent", &["abi", "engine", "datapath", "policy", "inventory"]),
     ("probe", &["abi"]),
     ("cli", &["abi", "agent", "policy", "probe"]),
-    // For tests only; never a dependency but of tests.
+    // For developers only; never a dependency but of tests.
     ("testkit", &["abi", "engine", "datapath", "policy", "inventory", "agent", "probe"]),
+    ("bench", &["abi", "engine", "datapath", "policy", "agent", "probe", "testkit"]),
+    ("kernel-check", &["abi", "engine", "datapath", "probe", "testkit"]),
     ("xtask", &["ebpf-build"]),
 ];
+
+/// Crates that are no part of the product: they print, and fail with whatever error they have.
+const TOOLS: [&str; 5] = ["testkit", "bench", "kernel-check", "xtask", "ebpf-build"];
 
 /// The engine runs in the kernel: nothing but plain data.
 const ENGINE_MAY_USE: [&str; 1] = ["zerocopy"];
@@ -90,11 +96,11 @@ fn dependencies(manifest: &Manifest, complaints: &mut Vec<String>) {
         let reason = match (name, foreign) {
             ("engine", _) if !ENGINE_MAY_USE.contains(&foreign) => "the engine runs in the kernel",
             ("policy", _) if POLICY_MAY_NOT_USE.contains(&foreign) => "policy does no I/O",
-            (_, "aya" | "aya-obj") if !matches!(name, "datapath" | "testkit") => "only datapath touches BPF",
-            (_, "aya-ebpf") if name != "ebpf" => "only ebpf runs in the kernel",
-            (_, "anyhow") if !matches!(name, "cli" | "testkit" | "xtask" | "ebpf-build") => {
-                "libraries have typed errors"
+            (_, "aya" | "aya-obj") if name != "datapath" && !TOOLS.contains(&name) => {
+                "only datapath touches BPF"
             }
+            (_, "aya-ebpf") if name != "ebpf" => "only ebpf runs in the kernel",
+            (_, "anyhow") if name != "cli" && !TOOLS.contains(&name) => "libraries have typed errors",
             _ => continue,
         };
         complaints.push(format!("{name}: may not depend on {foreign}: {reason}"));
@@ -106,7 +112,7 @@ fn contents(name: &str, source: &Source, root: &Path, complaints: &mut Vec<Strin
     if source.lines.len() > MOST_LINES {
         complaints.push(format!("{path}: {} lines, more than {MOST_LINES}", source.lines.len()));
     }
-    let prints = matches!(name, "cli" | "testkit" | "xtask" | "ebpf-build") || source.is_build_script();
+    let prints = name == "cli" || TOOLS.contains(&name) || source.is_build_script();
     // The kernel programs and the one file of each crate that talks to the kernel.
     let may_be_unsafe = matches!(name, "ebpf" | "datapath") || source.is_sys();
     for (number, line) in source.code() {
@@ -117,7 +123,7 @@ fn contents(name: &str, source: &Source, root: &Path, complaints: &mut Vec<Strin
         if !may_be_unsafe && source::has_unsafe(&line) {
             complain("unsafe belongs into ebpf, datapath or a file named sys.rs");
         }
-        if line.contains("SYS_bpf") && !matches!(name, "datapath" | "testkit") {
+        if line.contains("SYS_bpf") && name != "datapath" {
             complain("only datapath calls bpf(2)");
         }
         if name == "policy" && POLICY_MAY_NOT_SAY.iter().any(|word| line.contains(word)) {

@@ -96,7 +96,7 @@ fn build_check(root: &Path) -> Result<PathBuf> {
     let status = Command::new(cargo)
         .current_dir(root)
         .args(["build", "--release", "--quiet", "--target", TARGET])
-        .args(["--package", "portcullis-testkit", "--bin", "kernel-check"])
+        .args(["--package", "portcullis-kernel-check", "--bin", "kernel-check"])
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
         .status()
         .context("cannot start cargo to build the kernel check")?;

@@ -48,6 +48,9 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// What an interface without a binding may do.
     pub unbound: UnboundPolicy,
+    /// Interfaces that `unbound` does not concern; `*` at the end stands for any rest. The way to
+    /// the default gateway is exempt always.
+    pub unbound_except: Vec<String>,
     /// Sampling of events.
     pub events: Events,
     /// Sizes of tables.
@@ -96,6 +99,7 @@ impl Default for Config {
             listen: None,
             token_file: None,
             unbound: UnboundPolicy::Allow,
+            unbound_except: Vec::new(),
             events: Events::default(),
             limits: Limits::default(),
             reconcile: Reconcile::default(),

@@ -61,7 +61,11 @@ pub fn decode(event: &DropEvent, layer3: bool) -> Decoded {
     if event.vlan_tci != [0; 2] {
         decoding.say_tag("802.1Q", event.vlan_tci);
     }
-    if layer3 { decoding.layer3() } else { decoding.ethernet() }
+    if layer3 {
+        decoding.layer3()
+    } else {
+        decoding.ethernet()
+    }
     decoding.finish(DropReason::from_number(event.reason))
 }
 
@@ -139,7 +143,7 @@ impl Decoding<'_> {
             let name = match kind {
                 ethertype::VLAN => "802.1Q",
                 ethertype::QINQ => "802.1ad",
-                ethertype::QINQ_OLD => "QinQ",
+                [0x91, 0x00] => "QinQ",
                 _ => break,
             };
             let Some(tag) = self.take::<VlanTag>(name) else { return };

@@ -2,14 +2,20 @@
 //! nothing undoes them, and tells what happens.
 //!
 //! Data flows one way: the [`control`] interface and the network's own changes alter the desired
-//! state or the world; [`reconcile`](mod@core) makes tables and attachments follow; kernel events
-//! flow out through [`events`] to history and subscribers.
+//! state or the world; [`core`] makes tables and attachments follow; kernel events flow out
+//! through [`mod@observe`] to the [`bus`], and from there to history and subscribers.
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod attribution;
+pub mod bus;
 pub mod config;
 pub mod control;
+pub mod core;
 pub mod decode;
 pub mod doctor;
+pub mod observe;
+mod run;
 pub mod store;
+
+pub use run::{RunError, run, teardown};

@@ -43,10 +43,9 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Socket of the agent
-    #[arg(long, global = true, value_name = "PATH", env = "PORTCULLIS_SOCKET", default_value = DEFAULT_SOCKET)]
-    #[arg(hide_env_values = true)]
-    pub socket: PathBuf,
+    /// Socket of the agent [default: /run/portcullis/portcullis.sock]
+    #[arg(long, global = true, value_name = "PATH", env = "PORTCULLIS_SOCKET", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
     /// How to print; json and yaml are the objects of the API
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub output: Format,

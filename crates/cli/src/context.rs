@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::args::{DEFAULT_SOCKET, Format, Global};
 use crate::client::Client;
 use crate::output::Style;
 
@@ -25,7 +25,7 @@ impl Context {
     /// Looks at the options and at standard output.
     pub fn new(global: &Global) -> Self {
         Self {
-            socket: global.socket.clone(),
+            socket: global.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into()),
             format: global.output,
             style: Style::of_stdout(),
             out: BufWriter::new(io::stdout()),

@@ -1,16 +1,20 @@
 //! The stream of events from the kernel programs.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use aya::maps::{Map, MapData, RingBuf};
 use portcullis_abi::DropEvent;
+use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Result};
+use crate::sys;
 
-/// Events, oldest first. Readable (as a file descriptor) when there is one.
+/// Events, oldest first.
 pub struct EventStream {
     ring: RingBuf<MapData>,
+    ready: Option<AsyncFd<OwnedFd>>,
 }
 
 impl std::fmt::Debug for EventStream {
@@ -23,7 +27,7 @@ impl EventStream {
     pub(crate) fn new(map: Map) -> Result<Self> {
         let ring = RingBuf::try_from(map)
             .map_err(|source| Error::Load { what: "ring buffer".to_owned(), source: Box::new(source) })?;
-        Ok(Self { ring })
+        Ok(Self { ring, ready: None })
     }
 
     /// Takes the events that are there; answers how many.
@@ -37,10 +41,19 @@ impl EventStream {
         }
         count
     }
+
+    /// Waits until there may be events. Must be called within a tokio runtime; cancel safe.
+    pub async fn wait(&mut self) -> io::Result<()> {
+        let ready = match &mut self.ready {
+            Some(ready) => ready,
+            none => none.insert(sys::watch(duplicate(&self.ring)?)?),
+        };
+        ready.readable().await?.clear_ready();
+        Ok(())
+    }
 }
 
-impl AsRawFd for EventStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
-    }
+/// A descriptor of our own for the same map: readiness is the map's.
+fn duplicate(ring: &RingBuf<MapData>) -> io::Result<OwnedFd> {
+    sys::duplicate(ring.as_raw_fd())
 }

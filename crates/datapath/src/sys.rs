@@ -5,12 +5,14 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const MAP_LOOKUP_ELEM: u32 = 1;
@@ -513,6 +515,21 @@ pub fn enter_netns(netns: BorrowedFd<'_>) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// A second descriptor for an open file.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl only looks the number up; a stale one gives an error, and the new descriptor
+    // is nobody else's.
+    let fresh = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if fresh < 0 { Err(io::Error::last_os_error()) } else { Ok(owned(fresh)) }
+}
+
+/// Has the runtime of this thread watch a descriptor for reading.
+pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and stays the same open file until it is dropped, which AsyncFd
+    // does not do before it has deregistered it; nobody else has this descriptor.
+    unsafe { Ok(AsyncFd::register_with_interest(fd, Interest::READABLE)?) }
 }
 
 /// `CLOCK_MONOTONIC` now, in nanoseconds: the clock of event timestamps.

@@ -122,8 +122,8 @@ impl PacketSocket {
         checked(result as isize).map(|_| statistics.tp_drops)
     }
 
-    /// The next frame that another host sent, the tag put back where the kernel took one out;
-    /// `None` if none came in time.
+    /// The next frame, the tag put back where the kernel took one out; an empty one in place of what
+    /// this host itself sent; `None` if none came in time.
     pub fn receive(&self, timeout: Duration) -> io::Result<Option<Vec<u8>>> {
         if !self.readable(timeout)? {
             return Ok(None);
@@ -148,7 +148,8 @@ impl PacketSocket {
             Err(error) => return Err(error),
         }
         if from.sll_pkttype == PACKET_OUTGOING {
-            return Ok(None);
+            // One of our own; an empty frame matches nothing.
+            return Ok(Some(Vec::new()));
         }
         if let (Some((tpid, tci)), true) = (tag_of(&message), buffer.len() >= 12) {
             let tag = [tpid.to_be_bytes(), tci.to_be_bytes()].concat();

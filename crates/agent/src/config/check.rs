@@ -12,6 +12,9 @@ const MAX_ENDPOINTS: u32 = 1_000_000;
 /// Milliseconds between two looks at the kernel's side: at least, at most.
 const INTERVAL_MS: (u64, u64) = (50, 60_000);
 
+/// Longest name of an interface (IFNAMSIZ less its end).
+const MAX_INTERFACE_NAME: usize = 15;
+
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
@@ -32,6 +35,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Rejection> {
         self.check_paths()?;
         self.check_listen()?;
+        self.check_exceptions()?;
         self.check_events()?;
         if self.limits.endpoints > MAX_ENDPOINTS {
             let why = format!("write at most {MAX_ENDPOINTS}, or 0 to have it chosen");
@@ -45,9 +49,13 @@ impl Config {
     }
 
     fn check_paths(&self) -> Result<(), Rejection> {
-        for (key, path) in [("socket", &self.socket), ("state_dir", &self.state_dir), ("bpffs", &self.bpffs)] {
+        for (key, path) in [("socket", &self.socket), ("state_dir", &self.state_dir), ("bpffs", &self.bpffs)]
+        {
             if path.as_os_str().is_empty() {
-                return Err(rejection(key, "the path is empty: write one, or leave the key out for the default"));
+                return Err(rejection(
+                    key,
+                    "the path is empty: write one, or leave the key out for the default",
+                ));
             }
         }
         Ok(())
@@ -56,7 +64,9 @@ impl Config {
     fn check_listen(&self) -> Result<(), Rejection> {
         let Some(listen) = self.listen else { return Ok(()) };
         if !listen.ip().is_loopback() {
-            let why = format!("{listen} is not on loopback, and TCP is not encrypted here: write 127.0.0.1:PORT or [::1]:PORT");
+            let why = format!(
+                "{listen} is not on loopback, and TCP is not encrypted here: write 127.0.0.1:PORT or [::1]:PORT"
+            );
             return Err(rejection("listen", why));
         }
         if self.token_file.is_none() {
@@ -66,12 +76,34 @@ impl Config {
         Ok(())
     }
 
+    /// A pattern that can match nothing would exempt nothing, in silence.
+    fn check_exceptions(&self) -> Result<(), Rejection> {
+        for (index, pattern) in self.unbound_except.iter().enumerate() {
+            let name = pattern.strip_suffix('*').unwrap_or(pattern);
+            let why = if pattern.is_empty() {
+                "the name is empty: write an interface's name"
+            } else if name.contains('*') {
+                "a * stands at the end only, for any rest of the name"
+            } else if name.len() > MAX_INTERFACE_NAME {
+                "no interface has so long a name: write at most 15 characters"
+            } else {
+                continue;
+            };
+            return Err(rejection(format!("unbound_except[{index}]"), why));
+        }
+        Ok(())
+    }
+
     fn check_events(&self) -> Result<(), Rejection> {
         let events = &self.events;
         let history = u32::try_from(events.history).unwrap_or(u32::MAX);
-        for (key, value) in [("per_second", events.per_second), ("burst", events.burst), ("history", history)] {
+        for (key, value) in [("per_second", events.per_second), ("burst", events.burst), ("history", history)]
+        {
             if value > MAX_EVENTS {
-                return Err(rejection(format!("events.{key}"), format!("write a number from 0 to {MAX_EVENTS}")));
+                return Err(rejection(
+                    format!("events.{key}"),
+                    format!("write a number from 0 to {MAX_EVENTS}"),
+                ));
             }
         }
         if events.burst == 0 && events.per_second != 0 {

@@ -60,16 +60,20 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// Calls `see` with the path, the key's bytes and the value's bytes of every key, parents first.
-fn visit(table: &DeTable<'_>, prefix: &str, see: &mut dyn FnMut(&str, Range<usize>, Range<usize>)) {
+/// Sees the path, the key's bytes and the value's bytes of a key.
+type See<'a> = dyn FnMut(&str, Range<usize>, Range<usize>) + 'a;
+
+/// Shows every key to `see`, parents first.
+fn visit(table: &DeTable<'_>, prefix: &str, see: &mut See<'_>) {
     for (key, value) in table {
-        let path = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        let path =
+            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
         see(&path, key.span(), value.span());
         visit_value(value, &path, see);
     }
 }
 
-fn visit_value(value: &Spanned<DeValue<'_>>, path: &str, see: &mut dyn FnMut(&str, Range<usize>, Range<usize>)) {
+fn visit_value(value: &Spanned<DeValue<'_>>, path: &str, see: &mut See<'_>) {
     match value.get_ref() {
         DeValue::Table(table) => visit(table, path, see),
         DeValue::Array(items) => {

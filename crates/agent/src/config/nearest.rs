@@ -4,7 +4,8 @@
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let word = plain(word);
-    let (distance, best) = known.into_iter().map(|k| (distance(&word, &plain(k)), k)).min_by_key(|(d, _)| *d)?;
+    let (distance, best) =
+        known.into_iter().map(|k| (distance(&word, &plain(k)), k)).min_by_key(|(d, _)| *d)?;
     // A third of the letters may be wrong; a longer way than that is no slip.
     (distance <= (word.chars().count().max(best.chars().count()) / 3).max(1)).then_some(best)
 }

@@ -40,7 +40,11 @@ fn the_example_shows_every_key_with_its_default() {
     assert_eq!(config, Config::default());
 
     // Whatever serde knows must stand in the example, so that a new key cannot be forgotten there.
-    let all = Config { listen: Some(([127, 0, 0, 1], 1).into()), token_file: Some("t".into()), ..Config::default() };
+    let all = Config {
+        listen: Some(([127, 0, 0, 1], 1).into()),
+        token_file: Some("t".into()),
+        ..Config::default()
+    };
     let toml::Value::Table(known) = toml::Value::try_from(&all).unwrap() else { panic!() };
     let toml::Value::Table(shown) = toml::from_str(&full).unwrap() else { panic!() };
     assert_eq!(known.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>());
@@ -97,22 +101,62 @@ fn the_automatic_capacity_follows_the_cpus() {
 fn errors_name_file_line_and_key_and_say_what_to_do() {
     for (text, want) in [
         ("\nsokcet = \"/x\"\n", "p.toml:2: sokcet: unknown key \"sokcet\": did you mean \"socket\"?"),
-        ("[events]\nper_secnd = 1", "p.toml:2: events.per_secnd: unknown key \"per_secnd\": did you mean \"per_second\"?"),
+        (
+            "[events]\nper_secnd = 1",
+            "p.toml:2: events.per_secnd: unknown key \"per_secnd\": did you mean \"per_second\"?",
+        ),
         ("[limits]\ncolour = 1", "p.toml:2: limits.colour: unknown key \"colour\": known here are endpoints"),
         ("unbound = \"drpo\"", "p.toml:1: unbound: unknown value \"drpo\": did you mean \"drop\"?"),
-        ("unbound = \"purple\"", "p.toml:1: unbound: unknown value \"purple\": known here are allow, audit, drop"),
-        ("events.burst = 0", "p.toml:1: events.burst: with a burst of 0 no event is ever sent: write at least 1, or per_second = 0 if that is meant"),
+        (
+            "unbound = \"purple\"",
+            "p.toml:1: unbound: unknown value \"purple\": known here are allow, audit, drop",
+        ),
+        (
+            "events.burst = 0",
+            "p.toml:1: events.burst: with a burst of 0 no event is ever sent: write at least 1, or per_second = 0 if that is meant",
+        ),
         ("[events]\n\nhistory = 100001", "p.toml:3: events.history: write a number from 0 to 100000"),
         ("[reconcile]\ninterval_ms = 5", "p.toml:2: reconcile.interval_ms: write a number from 50 to 60000"),
-        ("limits.endpoints = 1000001", "p.toml:1: limits.endpoints: write at most 1000000, or 0 to have it chosen"),
-        ("socket = ''", "p.toml:1: socket: the path is empty: write one, or leave the key out for the default"),
-        ("[[endpoint]]\ninterface = { name = \"v\" }", "p.toml:1: endpoint[0]: the key \"name\" is missing here: add it"),
-        ("[[endpoint]]\nname = 'a'\ninterface.name = 'v'\n[[endpoint]]\nname = 'a'\ninterface.name = 'w'\n",
-            "p.toml:5: endpoint[1].name: \"a\" is the name of an endpoint above: give each its own"),
-        ("[[endpoint]]\nname = 'a'\ninterface = { nam = 'v' }\n", "p.toml:3: endpoint[0].interface.nam: unknown key \"nam\": did you mean \"name\"?"),
-        ("token_file = 't'\nlisten = '0.0.0.0:80'",
-            "p.toml:2: listen: 0.0.0.0:80 is not on loopback, and TCP is not encrypted here: write 127.0.0.1:PORT or [::1]:PORT"),
-        ("listen = '127.0.0.1:80'", "p.toml:1: listen: the API on TCP needs a bearer token: name a file that holds one with token_file"),
+        (
+            "limits.endpoints = 1000001",
+            "p.toml:1: limits.endpoints: write at most 1000000, or 0 to have it chosen",
+        ),
+        (
+            "socket = ''",
+            "p.toml:1: socket: the path is empty: write one, or leave the key out for the default",
+        ),
+        (
+            "[[endpoint]]\ninterface = { name = \"v\" }",
+            "p.toml:1: endpoint[0]: the key \"name\" is missing here: add it",
+        ),
+        (
+            "[[endpoint]]\nname = 'a'\ninterface.name = 'v'\n[[endpoint]]\nname = 'a'\ninterface.name = 'w'\n",
+            "p.toml:5: endpoint[1].name: \"a\" is the name of an endpoint above: give each its own",
+        ),
+        (
+            "[[endpoint]]\nname = 'a'\ninterface = { nam = 'v' }\n",
+            "p.toml:3: endpoint[0].interface.nam: unknown key \"nam\": did you mean \"name\"?",
+        ),
+        (
+            "token_file = 't'\nlisten = '0.0.0.0:80'",
+            "p.toml:2: listen: 0.0.0.0:80 is not on loopback, and TCP is not encrypted here: write 127.0.0.1:PORT or [::1]:PORT",
+        ),
+        (
+            "unbound_except = ['a', 'x*y']",
+            "p.toml:1: unbound_except[1]: a * stands at the end only, for any rest of the name",
+        ),
+        (
+            "unbound_except = ['']",
+            "p.toml:1: unbound_except[0]: the name is empty: write an interface's name",
+        ),
+        (
+            "unbound_except = ['sixteen-letters-*']",
+            "p.toml:1: unbound_except[0]: no interface has so long a name: write at most 15 characters",
+        ),
+        (
+            "listen = '127.0.0.1:80'",
+            "p.toml:1: listen: the API on TCP needs a bearer token: name a file that holds one with token_file",
+        ),
     ] {
         assert_eq!(error(text), want);
     }
@@ -122,9 +166,15 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
 fn errors_of_addresses_and_types_keep_their_own_words() {
     let endpoint = "[[endpoint]]\nname = 'a'\ninterface.name = 'v'\n";
     let message = error(&format!("{endpoint}addresses = [\n  '10.0.0.1',\n  '10.0.0.2/24',\n]\n"));
-    assert!(message.starts_with("p.toml:6: endpoint[0].addresses[1]: 10.0.0.2/24 has host bits set"), "{message}");
+    assert!(
+        message.starts_with("p.toml:6: endpoint[0].addresses[1]: 10.0.0.2/24 has host bits set"),
+        "{message}"
+    );
     let message = error(&format!("{endpoint}addresses = ['0.0.0.0/0']\n"));
-    assert!(message.contains("p.toml:4: endpoint[0].addresses[0]: 0.0.0.0/0 would let it use every address"), "{message}");
+    assert!(
+        message.contains("p.toml:4: endpoint[0].addresses[0]: 0.0.0.0/0 would let it use every address"),
+        "{message}"
+    );
     let message = error("[events]\nburst = -1\n");
     assert!(message.starts_with("p.toml:2: events.burst: ") && message.contains("-1"), "{message}");
     let message = error("socket = 3\n");
@@ -135,9 +185,15 @@ fn errors_of_addresses_and_types_keep_their_own_words() {
 
 #[test]
 fn broken_syntax_names_its_line() {
-    for (text, line) in [("socket = \n", 1), ("\n\n[events\n", 3), ("a = 1\na = 2\n", 2), ("\u{1}", 1), ("x = \"\n", 1)] {
+    for (text, line) in
+        [("socket = \n", 1), ("\n\n[events\n", 3), ("a = 1\na = 2\n", 2), ("\u{1}", 1), ("x = \"\n", 1)]
+    {
         let message = error(text);
-        assert!(message.starts_with(&format!("p.toml:{line}: ")) || message.starts_with(&format!("p.toml:{line}:")), "{message}");
+        assert!(
+            message.starts_with(&format!("p.toml:{line}: "))
+                || message.starts_with(&format!("p.toml:{line}:")),
+            "{message}"
+        );
     }
 }
 

@@ -187,11 +187,11 @@ fn from_journal(tables: &Tables) -> Vec<Record> {
 }
 
 /// What the kernel programs are told.
-pub(super) fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         unbound: Mode::from(config.unbound),
         event_rate: config.events.per_second,
         event_burst: config.events.burst,
-        endpoints: config.endpoint_capacity(),
+        endpoints: config.limits.endpoints,
     }
 }

@@ -264,7 +264,11 @@ impl Core {
         }
         self.store.put(&records).map_err(|error| Fault::Failed(error.to_string()))?;
         for record in &records {
-            if let Err(error) = self.tables.write_journal(record.slot, &record.encode()) {
+            let written = record
+                .encode()
+                .map_err(|error| error.to_string())
+                .and_then(|text| self.tables.write_journal(record.slot, &text).map_err(|error| error.to_string()));
+            if let Err(error) = written {
                 tracing::warn!(%error, "cannot write the kernel's journal");
             }
         }

@@ -23,7 +23,9 @@ use portcullis_policy::api::EndpointState;
 use portcullis_policy::compile::{CompiledBinding, Learned};
 use portcullis_policy::conflict::{Claims, NetworkScope};
 
-pub use handle::Agent;
+pub use adopt::StartError;
+pub(crate) use adopt::settings;
+pub use handle::{Agent, Suspect};
 
 use crate::bus::Bus;
 use crate::config::Config;

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_abi::DropReason;
 use portcullis_datapath::{Hook, LinkLayer, Method, Namespace, Site};
 use portcullis_inventory::{Learner, Link, LinkKind, Netns, PeerRef, RouteSocket};
 use portcullis_policy::compile::Learned;
@@ -181,9 +180,4 @@ pub fn missing(interface: &InterfaceRef) -> Fault {
         "interface {} does not exist in {place}: check the name with `ip link`, name the namespace with --netns, or bind it in advance with --allow-missing",
         interface.name
     ))
-}
-
-/// Reasons whose claimed address may be a link-local one that the kernel gave the workload since.
-pub const fn may_be_unlearned(reason: DropReason) -> bool {
-    matches!(reason, DropReason::SpoofedIpv6 | DropReason::SpoofedNd)
 }

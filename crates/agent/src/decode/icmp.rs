@@ -122,7 +122,8 @@ impl Decoding<'_> {
                     self.say(format_args!("{whose} MAC {mac}"));
                 }
                 3 => {
-                    let (Some(len), Some(prefix)) = (self.rest.look_at::<u8>(2), self.rest.look_at::<[u8; 16]>(16))
+                    let (Some(len), Some(prefix)) =
+                        (self.rest.look_at::<u8>(2), self.rest.look_at::<[u8; 16]>(16))
                     else {
                         return;
                     };

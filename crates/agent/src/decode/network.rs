@@ -28,7 +28,7 @@ impl Decoding<'_> {
             // Segmentation offload beyond 64 KiB writes no length (BIG TCP).
             _ if total == 0 => {}
             Some(len) => {
-                if len > self.rest.len() {
+                if len > self.rest.len() && self.depth == 0 {
                     self.say(format_args!("[total length {total} is beyond the frame]"));
                 }
                 self.rest.limit(len);
@@ -65,7 +65,7 @@ impl Decoding<'_> {
         let len = usize::from(be16(header.payload_len));
         // A jumbogram, or segmentation offload beyond 64 KiB, writes no length.
         if len != 0 {
-            if len > self.rest.len() {
+            if len > self.rest.len() && self.depth == 0 {
                 self.say(format_args!("[payload length {len} is beyond the frame]"));
             }
             self.rest.limit(len);

@@ -18,11 +18,12 @@ impl Decoding<'_> {
     pub(super) fn tcp(&mut self) {
         let Some(start) = self.rest.look::<TcpStart>() else { return self.ports_of_a_stump("TCP") };
         let (source, destination) = ports(&start[TCP_PORTS]);
-        let flags: String = [(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, '.'), (32, 'U'), (64, 'E'), (128, 'W')]
-            .into_iter()
-            .filter(|(bit, _)| start[TCP_FLAGS] & bit != 0)
-            .map(|(_, letter)| letter)
-            .collect();
+        let flags: String =
+            [(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, '.'), (32, 'U'), (64, 'E'), (128, 'W')]
+                .into_iter()
+                .filter(|(bit, _)| start[TCP_FLAGS] & bit != 0)
+                .map(|(_, letter)| letter)
+                .collect();
         let flags = if flags.is_empty() { "none" } else { &flags };
         self.say(format_args!("TCP {source} > {destination} [{flags}]"));
         let header_len = usize::from(start[TCP_FLAGS - 1] >> 4) * 4;

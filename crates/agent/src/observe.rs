@@ -1,0 +1,100 @@
+//! Kernel events, made readable and passed on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_abi::{DropEvent, DropReason};
+use portcullis_datapath::{EventStream, monotonic_ns};
+use portcullis_policy::api::{DropRecord, Event};
+
+use crate::attribution::Attribution;
+use crate::core::Agent;
+use crate::decode::decode;
+
+/// Time between two looks at a workload's own addresses.
+const LEARN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Turns kernel events into records, for as long as the agent runs.
+pub async fn observe(agent: Arc<Agent>, mut events: EventStream) -> std::io::Result<()> {
+    let mut observer = Observer { agent, attribution: Attribution::new(), learned: HashMap::new() };
+    loop {
+        let mut batch = Vec::new();
+        events.drain(|event| batch.push(*event));
+        for event in &batch {
+            observer.tell(event);
+        }
+        if batch.is_empty() {
+            events.wait().await?;
+        } else {
+            // Endpoints' budgets bound what comes; other tasks get their turn all the same.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+struct Observer {
+    agent: Arc<Agent>,
+    attribution: Attribution,
+    learned: HashMap<String, Instant>,
+}
+
+impl Observer {
+    fn tell(&mut self, event: &DropEvent) {
+        let suspect = self.agent.suspect(event.slot);
+        let decoded = decode(event, suspect.as_ref().is_some_and(|suspect| suspect.layer3));
+        let reason = DropReason::from_number(event.reason);
+        let workload = suspect.as_ref().and_then(|suspect| suspect.own_netns);
+        if let (Some(suspect), Some(reason)) = (&suspect, reason) {
+            self.learn_if_due(&suspect.name, reason, decoded.claimed.address.as_deref());
+        }
+        let (name, interface, bound) = match suspect {
+            Some(suspect) => (Some(suspect.name), Some(suspect.interface), suspect.bound),
+            None => (None, None, Vec::new()),
+        };
+        self.agent.bus().publish(Event::Drop(Box::new(DropRecord {
+            time: wall_clock(event.timestamp_ns),
+            endpoint: name,
+            interface,
+            ifindex: event.ifindex,
+            netns: event.netns,
+            reason: reason.map_or_else(|| format!("reason-{}", event.reason), |reason| reason.name().to_owned()),
+            verdict: if event.dropped == 1 { "dropped" } else { "audited" }.to_owned(),
+            claimed: decoded.claimed,
+            bound,
+            sender: self.attribution.sender(event.cgroup_id, workload),
+            length: event.len,
+            summary: decoded.summary,
+            frame: hex(event.frame.get(..event.captured as usize).unwrap_or(&event.frame)),
+        })));
+    }
+
+    /// A link-local address that the kernel gave the workload after it was bound (stable privacy
+    /// addresses, RFC 7217) looks forged until it is learned.
+    fn learn_if_due(&mut self, name: &str, reason: DropReason, address: Option<&str>) {
+        let unlearned = matches!(reason, DropReason::SpoofedIpv6 | DropReason::SpoofedNd)
+            && address.is_some_and(|address| address.starts_with("fe80:"));
+        let due = self.learned.get(name).is_none_or(|last| last.elapsed() >= LEARN_PAUSE);
+        if unlearned && due {
+            self.learned.insert(name.to_owned(), Instant::now());
+            self.agent.learn_again(name);
+        }
+    }
+}
+
+/// RFC 3339 of a moment of the monotonic clock.
+fn wall_clock(timestamp_ns: u64) -> String {
+    let age = monotonic_ns().saturating_sub(timestamp_ns);
+    let age = jiff::SignedDuration::from_nanos(i64::try_from(age).unwrap_or(i64::MAX));
+    let now = jiff::Timestamp::now();
+    now.checked_sub(age).unwrap_or(now).to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,169 @@
+//! The agent as a process: its tasks, its signals, its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_datapath::{Datapath, possible_cpus};
+use portcullis_inventory::{Monitor, Netns};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::api::{ServeError, TcpEndpoint, Token, UnixEndpoint, router, serve_tcp, serve_unix};
+use crate::config::Config;
+use crate::control::Control;
+use crate::core::{Agent, StartError, settings};
+use crate::observe::observe;
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It could not serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A setting contradicts another.
+    #[error("{0}")]
+    Setting(String),
+    /// The runtime failed.
+    #[error("the agent's runtime failed: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// Runs the agent until SIGTERM or SIGINT. The gate stays shut behind it: what is pinned goes on
+/// enforcing, and the next agent takes it over.
+pub fn run(mut config: Config) -> Result<(), RunError> {
+    raise_file_limit();
+    config.limits.endpoints = config.limits.capacity(u32::try_from(possible_cpus()).unwrap_or(u32::MAX));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+/// Takes everything of ours out of the kernel: no interface is verified any more.
+pub fn teardown(config: &Config) -> Result<(), RunError> {
+    let opened = Datapath::open(&config.bpffs, settings(config)).map_err(StartError::from)?;
+    opened.datapath.unpin_all();
+    Ok(())
+}
+
+async fn serve(config: Config) -> Result<(), RunError> {
+    // The socket first: a second agent ends here, before it touches the kernel.
+    let socket = UnixEndpoint::bind(&config.socket)?;
+    let tcp = tcp(&config)?;
+    let pause = Duration::from_millis(config.reconcile.interval_ms.max(10));
+    let (agent, events) = Agent::start(config)?;
+    let (stop, stopped) = watch::channel(false);
+    let app = router(Arc::clone(&agent) as Arc<dyn Control>);
+    let mut servers = vec![tokio::spawn(serve_unix(socket, app.clone(), when(stopped.clone())))];
+    if let Some((endpoint, token)) = tcp {
+        servers.push(tokio::spawn(serve_tcp(endpoint, app, token, when(stopped.clone()))));
+    }
+    let observer = tokio::spawn(observe(Arc::clone(&agent), events));
+    let watcher = tokio::spawn(look_after(Arc::clone(&agent), pause));
+    tracing::info!("the gate is in place");
+    wait_for_signal().await?;
+    tracing::info!("stopping; the gate stays shut");
+    let _nobody_listens = stop.send(true);
+    watcher.abort();
+    observer.abort();
+    for server in servers {
+        // Streams that clients keep open end with the process.
+        let _late = tokio::time::timeout(Duration::from_secs(2), server).await;
+    }
+    Ok(())
+}
+
+fn tcp(config: &Config) -> Result<Option<(TcpEndpoint, Token)>, RunError> {
+    let Some(address) = config.listen else {
+        return Ok(None);
+    };
+    let Some(file) = &config.token_file else {
+        return Err(RunError::Setting(
+            "`listen` wants a token: name a file with a secret of at least 16 characters as `token_file` (--token-file)"
+                .to_owned(),
+        ));
+    };
+    Ok(Some((TcpEndpoint::bind(address)?, Token::from_file(file)?)))
+}
+
+async fn when(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: stop as well.
+    let _gone = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Looks after the kernel side at every tick, and follows the network in between.
+async fn look_after(agent: Arc<Agent>, pause: Duration) {
+    let mut ticks = interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut monitors = Monitors::default();
+    loop {
+        monitors.follow(&agent);
+        ticks.tick().await;
+        agent.check();
+    }
+}
+
+/// One listener for each namespace with endpoints.
+#[derive(Default)]
+struct Monitors {
+    tasks: HashMap<u32, JoinHandle<()>>,
+}
+
+impl Monitors {
+    fn follow(&mut self, agent: &Arc<Agent>) {
+        let namespaces = agent.namespaces();
+        self.tasks.retain(|netns, task| {
+            let wanted = namespaces.iter().any(|namespace| namespace.id.0 == *netns) && !task.is_finished();
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+        for namespace in namespaces {
+            self.tasks.entry(namespace.id.0).or_insert_with(|| tokio::spawn(monitor(Arc::clone(agent), namespace)));
+        }
+    }
+}
+
+async fn monitor(agent: Arc<Agent>, namespace: Netns) {
+    let netns = namespace.id.0;
+    let mut monitor = match Monitor::new(&namespace) {
+        Ok(monitor) => monitor,
+        Err(error) => {
+            tracing::warn!(%error, "cannot follow the changes of a network namespace");
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            return;
+        }
+    };
+    // The descriptor would keep the namespace alive.
+    drop(namespace);
+    // What changed before we listened.
+    agent.follow(netns, &[portcullis_inventory::Change::Overrun]);
+    loop {
+        let changes = monitor.next().await;
+        agent.follow(netns, &changes);
+    }
+}
+
+/// Every attachment holds a descriptor, so that removing its pin does not remove it.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,69 @@
+//! Everything the kernel side must do, checked on the kernel that this runs on.
+//!
+//! One static binary: `./dev kernels` runs it as the only program in QEMU guests, and it runs on
+//! any host as root. It says `ok NAME` or `not ok NAME REASON` for each check, `insns PROGRAM
+//! COUNT` for each program, and `done` at the end. It works in network namespaces of its own and
+//! leaves nothing behind.
+
+mod adopt;
+mod bindings;
+mod kernel;
+mod live;
+mod net;
+mod netkit;
+mod programs;
+mod suite;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, unshare};
+
+/// Prints outcomes and remembers whether any was bad.
+#[derive(Default)]
+pub struct Report {
+    failed: usize,
+}
+
+impl Report {
+    /// Runs a check.
+    pub fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        match check() {
+            Ok(()) => println!("ok {name}"),
+            Err(error) => {
+                self.failed += 1;
+                // One line: a new line would start another record.
+                println!("not ok {name} {}", format!("{error:#}").replace('\n', " | "));
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => check_all(),
+        [adopt::ARGUMENT, base, ifindex] => adopt::child(Path::new(base), ifindex),
+        _ => {
+            eprintln!("usage: kernel-check");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn check_all() -> ExitCode {
+    // Before any thread is there: from here on this process's namespace is one of its own.
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of our own") {
+        println!("not ok namespace {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let mut report = Report::default();
+    programs::check(&mut report);
+    suite::check(&mut report);
+    bindings::check(&mut report);
+    live::check(&mut report);
+    netkit::check(&mut report);
+    println!("done");
+    if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

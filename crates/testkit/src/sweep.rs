@@ -1,0 +1,125 @@
+//! Cleaning up: after a lab, and after labs of processes that are no more.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cgroup;
+use crate::namespace::ip_batch;
+use crate::wait::wait_until;
+
+/// Where bpffs is mounted.
+pub const BPFFS: &str = "/sys/fs/bpf";
+/// Where named network namespaces are.
+const NETNS: &str = "/run/netns";
+
+/// Sweeps, the first time that it is called in this process.
+pub fn once() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(sweep);
+}
+
+/// Takes away what labs of dead processes left: namespaces and the processes in them, pins, cgroups,
+/// temporary directories. Everything of a lab carries the process id in its name.
+pub fn sweep() {
+    let names = leftovers(Path::new(NETNS));
+    processes_in(&names);
+    namespaces(&names);
+    for name in leftovers(Path::new(BPFFS)) {
+        pins(&Path::new(BPFFS).join(name));
+    }
+    if let Some(root) = cgroup::root() {
+        for name in leftovers(&root) {
+            cgroup::remove(&root.join(name));
+        }
+    }
+    let temporary = std::env::temp_dir();
+    for name in leftovers(&temporary) {
+        let _left = fs::remove_dir_all(temporary.join(name));
+    }
+}
+
+/// Kills what runs in these namespaces, and waits until it is gone.
+pub fn processes_in(names: &[String]) {
+    let inodes: BTreeSet<u64> =
+        names.iter().filter_map(|name| fs::metadata(Path::new(NETNS).join(name)).ok()).map(|m| m.ino()).collect();
+    if inodes.is_empty() {
+        return;
+    }
+    let find = || -> Vec<Pid> {
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            .filter(|pid| {
+                // A zombie has no namespace any more.
+                fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|m| inodes.contains(&m.ino()))
+            })
+            .collect()
+    };
+    let found = find();
+    for pid in &found {
+        let _gone = kill_process(*pid, Signal::KILL);
+    }
+    if !found.is_empty() {
+        let _stuck = wait_until("processes of a lab to end", || find().is_empty());
+    }
+}
+
+/// Deletes namespaces, as many as can be.
+pub fn namespaces(names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let lines: String = names.iter().map(|name| format!("netns del {name}\n")).collect();
+    let _left = ip_batch(Command::new("ip").arg("-force"), &lines);
+}
+
+/// Removes a directory of pins. bpffs knows no recursive deletion but this.
+pub fn pins(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    for path in paths {
+        if path.is_dir() {
+            pins(&path);
+        } else {
+            let _left = fs::remove_file(&path);
+        }
+    }
+    let _left = fs::remove_dir(directory);
+}
+
+/// Names in a directory that belong to labs of dead processes.
+fn leftovers(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| owner(name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()))
+        .collect()
+}
+
+/// The process that a name such as `pc-PID-0-host` or `pc-test-PID-0` belongs to.
+fn owner(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix("pc-test-").or_else(|| name.strip_prefix("pc-"))?;
+    let (pid, _) = rest.split_once('-')?;
+    pid.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn names_tell_their_owner() {
+        assert_eq!(owner("pc-123-0-host"), Some(123));
+        assert_eq!(owner("pc-test-123-0"), Some(123));
+        assert_eq!(owner("pc-abc-0"), None);
+        assert_eq!(owner("portcullis"), None);
+    }
+}
