@@ -32,7 +32,7 @@ pub struct Store {
     database: Database,
     path: PathBuf,
     /// Held as long as the store is open.
-    _lock: File,
+    _lock: lock::Lock,
 }
 
 /// What was there when the store was opened.

@@ -43,11 +43,12 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Socket of the agent [default: /run/portcullis/portcullis.sock]
-    #[arg(long, global = true, value_name = "PATH", env = "PORTCULLIS_SOCKET", hide_env_values = true)]
+    /// Socket of the agent [default: /run/portcullis/portcullis.sock, or $PORTCULLIS_SOCKET]
+    #[arg(long, global = true, value_name = "PATH", env = "PORTCULLIS_SOCKET", hide_env = true)]
     pub socket: Option<PathBuf>,
-    /// How to print; json and yaml are the objects of the API
+    /// table, wide (more columns), json or yaml (the objects of the API)
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    #[arg(hide_possible_values = true)]
     pub output: Format,
     /// Say more on standard error; repeat for still more (RUST_LOG wins)
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -88,7 +89,9 @@ pub enum Command {
     /// Attack from inside a network namespace and see what comes through
     Probe(ProbeArgs),
     /// Make the desired state what a file says, whole or not at all
-    #[command(after_help = "Example:\n  portcullis export > gate.toml; edit it; portcullis apply -f gate.toml")]
+    #[command(
+        after_help = "Example:\n  portcullis export > gate.toml; edit it; portcullis apply -f gate.toml"
+    )]
     Apply(ApplyArgs),
     /// Print the whole desired state as a file that `apply` takes
     ///

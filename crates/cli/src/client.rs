@@ -29,9 +29,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers.
-    #[error("{what} {}: {todo}", socket.display())]
+    #[error("{}: {todo}", what.replace("SOCKET", &socket.display().to_string()))]
     Unreachable {
-        /// What was found.
+        /// What was found; `SOCKET` stands for the socket.
         what: &'static str,
         /// The socket.
         socket: PathBuf,
@@ -42,7 +42,9 @@ pub enum ClientError {
     #[error("{}", .0.detail)]
     Refused(Problem),
     /// What came back is not what the API promises.
-    #[error("the agent's answer is not understood ({0}): see that agent and command are of one version with `portcullis status`")]
+    #[error(
+        "the agent's answer is not understood ({0}): see that agent and command are of one version with `portcullis status`"
+    )]
     Strange(String),
     /// A local resource is missing.
     #[error("cannot set up the connection: {0}")]
@@ -67,12 +69,12 @@ impl ClientError {
     fn unconnected(socket: &Path, error: &std::io::Error) -> Self {
         let start = "start one with `portcullis agent`, or name its socket with --socket".to_owned();
         let (what, todo) = match error.kind() {
-            ErrorKind::NotFound => ("no agent is running: there is no socket", start),
-            ErrorKind::ConnectionRefused => ("no agent is running: nobody listens on the socket", start),
+            ErrorKind::NotFound => ("no agent is running (there is no SOCKET)", start),
+            ErrorKind::ConnectionRefused => ("no agent is running (nobody listens on SOCKET)", start),
             ErrorKind::PermissionDenied => {
-                ("not allowed to open", "run this as root, or join the group portcullis".to_owned())
+                ("not allowed to open SOCKET", "run this as root, or join the group portcullis".to_owned())
             }
-            _ => ("cannot reach an agent at", format!("{error}; {start}")),
+            _ => ("cannot reach an agent at SOCKET", format!("{error}; {start}")),
         };
         Self::Unreachable { what, socket: socket.to_owned(), todo }
     }
@@ -168,7 +170,9 @@ impl Client {
         body: Option<&B>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let body = match body {
-            Some(body) => serde_json::to_vec(body).map_err(|error| ClientError::Strange(error.to_string()))?,
+            Some(body) => {
+                serde_json::to_vec(body).map_err(|error| ClientError::Strange(error.to_string()))?
+            }
             None => Vec::new(),
         };
         tracing::debug!(%method, path, bytes = body.len(), "request");
@@ -203,7 +207,7 @@ impl Client {
         let answer = async { tokio::time::timeout(TIMEOUT, work).await };
         self.runtime.block_on(answer).unwrap_or_else(|_| {
             Err(ClientError::Unreachable {
-                what: "the agent does not answer at",
+                what: "the agent does not answer at SOCKET",
                 socket: self.socket.clone(),
                 todo: "see its log, and start it anew: the gate stays shut meanwhile".to_owned(),
             })
@@ -212,7 +216,7 @@ impl Client {
 
     fn broken(&self, error: &hyper::Error) -> ClientError {
         ClientError::Unreachable {
-            what: "no agent answers properly at",
+            what: "no agent answers properly at SOCKET",
             socket: self.socket.clone(),
             todo: format!("{error}; see that the socket is the agent's, and its log"),
         }
@@ -280,7 +284,10 @@ mod tests {
     #[test]
     fn names_are_encoded_for_paths_and_queries() {
         assert_eq!(endpoint_path("web-1", ""), "/api/v1/endpoints/web-1");
-        assert_eq!(endpoint_path("ns/pod:a b", "/quarantine"), "/api/v1/endpoints/ns%2Fpod%3Aa%20b/quarantine");
+        assert_eq!(
+            endpoint_path("ns/pod:a b", "/quarantine"),
+            "/api/v1/endpoints/ns%2Fpod%3Aa%20b/quarantine"
+        );
         let query = Query { endpoint: Some("a&b".into()), reason: Some("vlan".into()) };
         assert_eq!(query.to_string(), "&endpoint=a%26b&reason=vlan");
     }

@@ -49,7 +49,11 @@ impl Context {
     }
 
     /// Prints an object: itself as JSON or YAML, or what `table` makes of it.
-    pub fn object<T: Serialize>(&mut self, object: &T, table: impl FnOnce(&Style, bool) -> String) -> Result<()> {
+    pub fn object<T: Serialize>(
+        &mut self,
+        object: &T,
+        table: impl FnOnce(&Style, bool) -> String,
+    ) -> Result<()> {
         let text = match self.format {
             Format::Json => serde_json::to_string_pretty(object)? + "\n",
             Format::Yaml => serde_yaml_ng::to_string(object)?,
@@ -60,7 +64,11 @@ impl Context {
     }
 
     /// Prints one object of a stream: a line of JSON, a YAML document, or what `line` makes of it.
-    pub fn item<T: Serialize>(&mut self, object: &T, line: impl FnOnce(&Style, bool) -> String) -> Result<()> {
+    pub fn item<T: Serialize>(
+        &mut self,
+        object: &T,
+        line: impl FnOnce(&Style, bool) -> String,
+    ) -> Result<()> {
         let text = match self.format {
             Format::Json => serde_json::to_string(object)? + "\n",
             Format::Yaml => format!("---\n{}", serde_yaml_ng::to_string(object)?),

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use aya::maps::Map;
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use portcullis_abi::{ABI_VERSION, Meta, Mode};
 
@@ -216,6 +216,11 @@ impl Datapath {
             .collect()
     }
 
+    /// Loads a program of a namespace ahead of its first use.
+    pub fn preload(&mut self, namespace: &Namespace, gate: Gate) -> Result<()> {
+        self.program(namespace.inode(), gate, 0).map(drop)
+    }
+
     /// A program of a namespace's set, loaded if need be.
     pub(crate) fn program(&mut self, netns: u32, gate: Gate, copy: u8) -> Result<&Program> {
         let loaded_already =
@@ -259,14 +264,30 @@ fn load_program(ebpf: &mut Ebpf, gate: Gate) -> Result<Program> {
         .program_mut(gate.name())
         .ok_or(missing)?
         .try_into()
-        .map_err(|source: aya::programs::ProgramError| load_error(gate.name(), source))?;
-    program.load().map_err(|source| load_error(gate.name(), source))?;
+        .map_err(|source: ProgramError| load_error(gate.name(), source))?;
+    load_patiently(program).map_err(|source| load_error(gate.name(), source))?;
     let fd = program
         .fd()
         .and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?))
         .map_err(|source| load_error(gate.name(), source))?;
     let info = sys::program_info(fd.as_fd()).map_err(|source| Error::system(gate.name(), source))?;
     Ok(Program { fd, id: info.id })
+}
+
+/// The verifier gives up with EAGAIN when a signal is pending; like libbpf, we try again.
+fn load_patiently(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
+    const TRIES: u32 = 5;
+    let mut tries = 1;
+    loop {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) && tries < TRIES =>
+            {
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
 }
 
 fn take_events(ebpf: &mut Ebpf) -> Result<EventStream> {

@@ -1,7 +1,8 @@
 //! Filters on the clsact qdisc, in namespaces of the test's own. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the lab's functions are tests too")]
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use portcullis_abi::Mode;
@@ -121,6 +122,13 @@ impl Lab {
         let received = lines.next().unwrap().split_whitespace().nth(column.unwrap()).unwrap();
         (answered, received.parse().unwrap())
     }
+
+    /// Frames that the workload has sent.
+    fn sent(&self) -> u32 {
+        let counters = run(&format!("ip -n {} -s link show dev w0", self.workload));
+        let (_, counters) = counters.split_once("TX:").expect("counters");
+        counters.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
 }
 
 impl Drop for Lab {
@@ -131,6 +139,16 @@ impl Drop for Lab {
         let _not_there = std::fs::remove_file(self.base.join("foreign"));
         self.datapath.unpin_all();
         let _not_empty = std::fs::remove_dir(&self.base);
+    }
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _has_ended = self.0.kill();
+        let _reaped = self.0.wait();
     }
 }
 
@@ -332,20 +350,20 @@ fn no_gap_while_filters_are_exchanged() {
     let (foreign, _) = lab.foreign_program();
     let (mut gate, _) = lab.attach(Hook::Ingress, Gate::Ethernet).unwrap();
     let netns = format!("--net=/run/netns/{}", lab.workload);
-    let flood = ["ping", "-q", "-n", "-f", "-i", "0.001", "-c", "1000000", "10.9.0.1"];
-    let mut flood =
-        Command::new("nsenter").arg(netns).args(flood).stdout(Stdio::null()).spawn().expect("ping");
-    for _ in 0..20 {
+    let flood = ["ping", "-q", "-n", "-i", "0.001", "-s", "8", "10.9.0.1"];
+    let flood = Command::new("nsenter").arg(netns).args(flood).stdout(Stdio::null()).spawn();
+    let mut flood = Running(flood.expect("ping"));
+    let mut exchanged = 0;
+    while lab.sent() < 500 || exchanged < 20 {
         lab.tc(&format!("filter add dev h0 ingress pref 1 protocol all bpf da pinned {foreign}"));
         lab.put_first(&mut gate);
         lab.put_first(&mut gate);
         assert_eq!(lab.state(&gate), HookState::First);
+        lab.tc("filter del dev h0 ingress pref 1 handle 1 bpf");
+        exchanged += 1;
+        assert!(flood.0.try_wait().unwrap().is_none(), "ping has ended");
     }
-    flood.kill().unwrap();
-    flood.wait().unwrap();
-    let sent = run(&format!("ip -n {} -s link show dev w0", lab.workload));
-    let (_, sent) = sent.split_once("TX:").expect("counters");
-    let frames: u32 = sent.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(frames > 100, "only {frames} frames were sent meanwhile");
+    drop(flood);
+    let frames = lab.sent();
     assert_eq!(lab.echo(1), (false, 0), "of {frames} frames");
 }

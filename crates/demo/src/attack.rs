@@ -21,7 +21,7 @@ const CASES: [(&str, &str); 11] = [
     ("arp-gratuitous-neighbour", "ARP: \"web's address is mine\""),
     ("ipv6-source-of-neighbour", "IPv6 in web's name"),
     ("na-for-gateway", "neighbour advertisement for the gateway"),
-    ("ra-own", "router advertisement: \"route by me\""),
+    ("ra", "router advertisement: \"route by me\""),
     ("dhcp4-offer", "DHCP offer, as a server of its own"),
     ("vlan-stacked-0-forged", "IPv4 in web's name behind two VLAN tags"),
     ("llc-snap-ipv4", "IPv4 hidden in an LLC/SNAP frame"),

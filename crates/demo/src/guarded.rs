@@ -86,7 +86,11 @@ pub fn show(screen: &Screen, interrupt: &Interrupt, time: Duration) -> Result<Ou
     outcome.arrived = arrived.iter().sum();
     for endpoint in &endpoints {
         let dropped = endpoint.counters.dropped.packets;
-        if endpoint.name == "mallory" { outcome.dropped += dropped } else { outcome.dropped_others += dropped }
+        if endpoint.name == "mallory" {
+            outcome.dropped += dropped
+        } else {
+            outcome.dropped_others += dropped
+        }
     }
     by_kind(screen, &kinds, &arrived, outcome.sent);
     agent.stop()?;
@@ -101,7 +105,9 @@ fn go_up(screen: &Screen, lab: &Lab) -> Result<Agent> {
     let agent = Agent::start(lab)?;
     for (container, name) in lab.containers().iter().zip(NAMES) {
         let (interface, addresses) = (container.host_interface(), container.addresses());
-        screen.command(&format!("portcullis endpoint bind {name} --interface {interface} --address {addresses}"));
+        screen.command(&format!(
+            "portcullis endpoint bind {name} --interface {interface} --address {addresses}"
+        ));
         agent.bind(name, container, &[])?;
     }
     Ok(agent)
@@ -139,7 +145,11 @@ fn live(
             "  forged {} · arrived {}{}",
             number(flood.sent()),
             number(watch.total()),
-            if left.is_zero() { String::new() } else { screen.heading(&format!("   {} s to go", left.as_secs() + 1)) },
+            if left.is_zero() {
+                String::new()
+            } else {
+                screen.heading(&format!("   {} s to go", left.as_secs() + 1))
+            },
         ));
         screen.redraw(drawn, &lines);
         drawn = lines.len();
@@ -158,14 +168,16 @@ fn table(screen: &Screen, endpoints: &[Endpoint]) -> Vec<String> {
     ];
     for endpoint in endpoints {
         let counters = &endpoint.counters;
-        let mut reasons: Vec<(&String, &u64)> = counters.reasons.iter().filter(|(_, n)| **n > 0).collect();
-        reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        let reasons: Vec<String> = reasons.iter().map(|(name, n)| format!("{name} {}", number(**n))).collect();
-        let mut parts = reasons.chunks(4).map(|part| part.join(" · "));
+        let reasons = counters.reasons.iter().filter(|(_, n)| **n > 0);
+        let reasons: Vec<String> = reasons.map(|(name, n)| format!("{name} {}", number(*n))).collect();
+        // Two a line: a line that a terminal breaks could not be drawn over.
+        let mut parts = reasons.chunks(2).map(|part| part.join(" · "));
         let allowed = number(counters.allowed.packets);
         let dropped = number(counters.dropped.packets);
         let first = parts.next().unwrap_or_default();
-        lines.push(format!("  {:<9} {allowed:>9} {dropped:>9}   {first}", endpoint.name).trim_end().to_owned());
+        lines.push(
+            format!("  {:<9} {allowed:>9} {dropped:>9}   {first}", endpoint.name).trim_end().to_owned(),
+        );
         lines.extend(parts.map(|part| format!("{:34}{part}", "")));
     }
     lines

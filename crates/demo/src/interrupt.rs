@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Whether SIGINT, SIGTERM or SIGHUP has come.
 pub struct Interrupt {
@@ -14,20 +14,12 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From here on the signals no longer end the process. Must be called before threads are started.
+    /// From here on the signals no longer end the process.
     pub fn install() -> Result<Self> {
-        let mut signals = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signals.add(signal);
-        }
-        signals.thread_block().context("blocking signals")?;
         let flag = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&flag);
-        thread::spawn(move || {
-            while signals.wait().is_ok() {
-                told.store(true, Ordering::Release);
-            }
-        });
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&flag)).context("handling signals")?;
+        }
         Ok(Self { flag })
     }
 

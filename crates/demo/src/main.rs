@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use portcullis_testkit::{Lab, portcullis};
 
 use interrupt::Interrupt;
-use screen::Screen;
+use screen::{Screen, number};
 
 /// Who is who in the lab: containers 1, 2 and 3.
 const NAMES: [&str; 3] = ["web", "db", "mallory"];
@@ -88,26 +88,32 @@ fn lab() -> Result<Lab> {
 
 fn summary(screen: &Screen, open: unguarded::Outcome, guarded: &guarded::Outcome) -> bool {
     screen.title("Summary", "");
-    screen.pair("without the gate", &format!("{} of {} forged frames arrived", open.arrived, open.sent));
+    let of = |part: u64, all: u64, what: &str| format!("{} of {} {what}", number(part), number(all));
+    screen.pair("without the gate", &of(open.arrived, open.sent, "forged frames arrived"));
     screen.verdict(
         "with the gate",
         guarded.arrived == 0,
-        &format!("{} of {} forged frames arrived", guarded.arrived, guarded.sent),
-    );
-    screen.verdict(
-        "honest traffic",
-        guarded.pings.none_lost(),
-        &format!("{} of {} pings lost", guarded.pings.sent - guarded.pings.received, guarded.pings.sent),
+        &of(guarded.arrived, guarded.sent, "forged frames arrived"),
     );
     screen.verdict(
         "while no agent ran",
         guarded.arrived_unattended == 0,
-        &format!("{} of {} forged frames arrived", guarded.arrived_unattended, guarded.sent_unattended),
+        &of(guarded.arrived_unattended, guarded.sent_unattended, "forged frames arrived"),
+    );
+    let pings = &guarded.pings;
+    screen.verdict(
+        "honest traffic",
+        pings.none_lost(),
+        &of(pings.sent - pings.received, pings.sent, "pings lost"),
     );
     screen.verdict(
         "counters",
         guarded.counts_exact(),
-        &format!("{} dropped from mallory, {} from anybody else", guarded.dropped, guarded.dropped_others),
+        &format!(
+            "{} dropped from mallory, {} from anybody else",
+            number(guarded.dropped),
+            number(guarded.dropped_others)
+        ),
     );
     // An attack that does not work proves nothing about the gate.
     let attacked = open.arrived > 0 && guarded.sent > 0;

@@ -24,7 +24,40 @@ pub fn survey() -> Result<Vec<NamespaceView>> {
             Err(e) => tracing::debug!(netns = netns.label(), error = %e, "namespace left out"),
         }
     }
-    Ok(views)
+    Ok(in_reach(views, initial_namespace()))
+}
+
+/// The namespace of process 1: the machine's own, unless the agent sees other processes' numbers.
+fn initial_namespace() -> Option<NetnsId> {
+    let meta = std::fs::metadata("/proc/1/ns/net").ok()?;
+    u32::try_from(std::os::unix::fs::MetadataExt::ino(&meta)).ok().map(NetnsId)
+}
+
+/// An agent in the machine's own namespace answers for all of them. One in another namespace
+/// answers for what is connected with it, and the machine's uplinks are nobody's workload.
+fn in_reach(views: Vec<NamespaceView>, initial: Option<NetnsId>) -> Vec<NamespaceView> {
+    let Some(agent) = views.first().map(|view| view.id) else { return views };
+    if Some(agent) == initial {
+        return views;
+    }
+    let mut reached = BTreeSet::from([agent]);
+    loop {
+        let more: Vec<NetnsId> = views
+            .iter()
+            .flat_map(|view| {
+                let neighbours = view.nsids.values().copied();
+                let forward = neighbours.clone().filter(|_| reached.contains(&view.id));
+                let backward = neighbours.clone().any(|id| reached.contains(&id)).then_some(view.id);
+                forward.chain(backward).collect::<Vec<_>>()
+            })
+            .filter(|id| Some(*id) != initial && !reached.contains(id))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        reached.extend(more);
+    }
+    views.into_iter().filter(|view| reached.contains(&view.id)).collect()
 }
 
 fn view(netns: &Netns, all: &[Netns], is_agent: bool) -> Result<NamespaceView> {

@@ -243,7 +243,8 @@ impl Agent {
     /// Binds a container through the CLI under this name, with further arguments.
     pub fn bind(&self, name: &str, container: &Container, further: &[&str]) -> Result<()> {
         let (interface, addresses) = (container.host_interface(), container.addresses());
-        let mut arguments = vec!["endpoint", "bind", name, "--interface", &interface, "--address", &addresses];
+        let mut arguments =
+            vec!["endpoint", "bind", name, "--interface", &interface, "--address", &addresses];
         arguments.extend(further);
         self.cli_ok(&arguments).map(drop)
     }

@@ -17,6 +17,7 @@ mod lab;
 mod namespace;
 mod ping;
 mod process;
+pub mod sabotage;
 mod scapy;
 mod sweep;
 mod sys;

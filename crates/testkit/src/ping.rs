@@ -36,7 +36,8 @@ impl Pings {
 pub fn ping(namespace: &Namespace, address: &str, count: u32) -> Result<Pings> {
     let mut command = namespace.command("ping");
     command.args(["-n", "-q", "-i", "0.01", "-W", "2", "-c", &count.to_string(), address]);
-    let output = command.stdin(Stdio::null()).output().context("starting ping: is iputils-ping installed?")?;
+    let output =
+        command.stdin(Stdio::null()).output().context("starting ping: is iputils-ping installed?")?;
     let text = String::from_utf8_lossy(&output.stdout);
     Pings::parse(&text)
         .with_context(|| format!("ping said: {text}{}", String::from_utf8_lossy(&output.stderr)))

@@ -46,8 +46,11 @@ pub fn sweep() {
 
 /// Kills what runs in these namespaces, and waits until it is gone.
 pub fn processes_in(names: &[String]) {
-    let inodes: BTreeSet<u64> =
-        names.iter().filter_map(|name| fs::metadata(Path::new(NETNS).join(name)).ok()).map(|m| m.ino()).collect();
+    let inodes: BTreeSet<u64> = names
+        .iter()
+        .filter_map(|name| fs::metadata(Path::new(NETNS).join(name)).ok())
+        .map(|m| m.ino())
+        .collect();
     if inodes.is_empty() {
         return;
     }

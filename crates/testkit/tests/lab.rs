@@ -77,7 +77,9 @@ fn nothing_is_left_even_after_a_panic() {
     assert!(ended.is_err());
     let (tag, directory, pid) = receive.recv_timeout(Duration::from_secs(30)).unwrap();
     let names = std::fs::read_dir("/run/netns").unwrap();
-    assert!(!names.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{tag}-"))));
+    assert!(
+        !names.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{tag}-")))
+    );
     assert!(!directory.exists());
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "{state}");

@@ -21,32 +21,33 @@ pub struct Kernel {
     pub release: String,
     /// The directory of this kernel in the cache.
     pub directory: PathBuf,
+    /// Held as long as the kernel is in use: one run at a time writes to the directory.
+    _lock: File,
 }
 
 impl Kernel {
     /// The kernel of a Debian release: from the cache, or fetched into it.
     pub fn fetch(directory: &Path, series: &str, suite: &str) -> Result<Self> {
-        if let Some(release) = unpacked_release(directory) {
-            return Ok(Self { series: series.to_owned(), release, directory: directory.to_owned() });
-        }
-        eprintln!("fetching Debian's kernel {series} ({suite}), once");
-        let mut failures = Vec::new();
-        for mirror in MIRRORS {
-            match download(directory, suite, mirror) {
-                Ok(()) => {
-                    let release = unpacked_release(directory)
-                        .with_context(|| format!("the package of kernel {series} holds no kernel"))?;
-                    return Ok(Self { series: series.to_owned(), release, directory: directory.to_owned() });
-                }
-                Err(error) => failures.push(format!("{mirror}: {error:#}")),
+        let lock = lock(directory)?;
+        let release = match unpacked_release(directory) {
+            Some(release) => release,
+            None => {
+                eprintln!("fetching Debian's kernel {series} ({suite}), once");
+                download_from_any(directory, suite)
+                    .with_context(|| format!("cannot get Debian's kernel {series} ({suite})"))?
             }
-        }
-        bail!("cannot get Debian's kernel {series} ({suite}):\n  {}", failures.join("\n  "))
+        };
+        Ok(Self { series: series.to_owned(), release, directory: directory.to_owned(), _lock: lock })
     }
 
     /// The kernel image.
     pub fn image(&self) -> PathBuf {
         self.directory.join("root/boot").join(format!("vmlinuz-{}", self.release))
+    }
+
+    /// Everything that the guest printed the last time.
+    pub fn serial_log(&self) -> PathBuf {
+        self.directory.join("serial.log")
     }
 
     /// Every module of the kernel by its name (with underscores, as the kernel spells it).
@@ -83,6 +84,26 @@ fn module_name(path: &Path) -> Option<String> {
 fn unpacked_release(directory: &Path) -> Option<String> {
     let release = fs::read_to_string(directory.join("release")).ok()?.trim().to_owned();
     (!release.is_empty()).then_some(release)
+}
+
+/// Waits for other runs that use the same kernel.
+fn lock(directory: &Path) -> Result<File> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let path = directory.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+fn download_from_any(directory: &Path, suite: &str) -> Result<String> {
+    let mut failures = Vec::new();
+    for mirror in MIRRORS {
+        match download(directory, suite, mirror) {
+            Ok(()) => return unpacked_release(directory).context("the package holds no kernel"),
+            Err(error) => failures.push(format!("{mirror}: {error:#}")),
+        }
+    }
+    bail!("no mirror has it:\n  {}", failures.join("\n  "))
 }
 
 fn download(directory: &Path, suite: &str, mirror: &str) -> Result<()> {

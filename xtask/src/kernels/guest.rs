@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Boots, waits for the power-off, and reads the results.
 pub fn boot(kernel: &Kernel, initramfs: &Path, verbose: bool) -> Result<Report> {
-    let log = kernel.directory.join("serial.log");
+    let log = kernel.serial_log();
     let started = Instant::now();
     let mut guest = start(kernel, initramfs, &log)?;
     let ended = wait(&mut guest)?;

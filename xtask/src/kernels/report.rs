@@ -1,9 +1,16 @@
 //! What a guest reported: lines of `ok NAME`, `not ok NAME REASON`, `insns PROGRAM COUNT`, at the end `done`.
 
 use anyhow::{Result, bail};
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use super::fetch::Kernel;
+
+/// When a program does not load everything fails: nobody reads all of it.
+const MOST_FAILURES: usize = 20;
+
+/// How much of a long reason is shown from its beginning and from its end. The verifier's log is long; what
+/// was asked stands at its beginning, what it did not like at its end.
+const SHOWN: (usize, usize) = (160, 480);
 
 /// The results of one guest, or of several together.
 #[derive(Default)]
@@ -72,8 +79,11 @@ impl Report {
             self.failed.len(),
             self.duration.as_secs_f64()
         );
-        for (name, reason) in &self.failed {
-            println!("    not ok {name}: {reason}");
+        for (name, reason) in self.failed.iter().take(MOST_FAILURES) {
+            println!("    not ok {name}: {}", shortened(reason));
+        }
+        if let Some(more @ 1..) = self.failed.len().checked_sub(MOST_FAILURES) {
+            println!("    and {more} more; all are in {}", kernel.serial_log().display());
         }
         for note in &self.notes {
             println!("    {note}");
@@ -99,9 +109,30 @@ impl Report {
     }
 }
 
+/// A reason of bearable length.
+fn shortened(reason: &str) -> Cow<'_, str> {
+    let (head, tail) = SHOWN;
+    let length = reason.chars().count();
+    if length <= head + tail {
+        return Cow::Borrowed(reason);
+    }
+    let beginning: String = reason.chars().take(head).collect();
+    let end: String = reason.chars().skip(length - tail).collect();
+    Cow::Owned(format!("{beginning} […] {end}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_reasons_keep_their_beginning_and_end() {
+        let reason = format!("cannot load: {} processed 99 insns", "é".repeat(5000));
+        let short = shortened(&reason);
+        assert!(short.starts_with("cannot load: ") && short.ends_with(" processed 99 insns"));
+        assert!(short.chars().count() < 700);
+        assert_eq!(shortened("short"), "short");
+    }
 
     #[test]
     fn reads_what_a_guest_prints() {

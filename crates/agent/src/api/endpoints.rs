@@ -17,7 +17,7 @@ use super::{App, Shared};
 use crate::control::{BindOptions, Outcome};
 
 /// After so many binds of a bulk the other tasks get their turn.
-const BULK_TURN: usize = 64;
+const BULK_TURN: usize = 1024;
 
 /// What became of one item of a bulk bind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -105,23 +105,28 @@ fn bind_one(app: &App, spec: EndpointSpec, options: BindOptions) -> Result<Respo
 async fn bind_many(app: &Arc<App>, specs: Vec<EndpointSpec>, options: BindOptions) -> Response {
     let mut items = Vec::with_capacity(specs.len());
     let mut status = StatusCode::OK;
-    for (index, spec) in specs.into_iter().enumerate() {
-        if index % BULK_TURN == BULK_TURN - 1 {
-            tokio::task::yield_now().await;
+    let mut specs = specs.into_iter();
+    loop {
+        let turn: Vec<EndpointSpec> = specs.by_ref().take(BULK_TURN).collect();
+        if turn.is_empty() {
+            return (status, Json(items)).into_response();
         }
-        let name = spec.name.clone();
-        items.push(match app.control.bind(spec, Owner::Api, options) {
-            Ok((endpoint, outcome)) => {
-                BulkItem { name, outcome: outcome.into(), id: Some(endpoint.id), problem: None }
-            }
-            Err(fault) => {
-                status = StatusCode::MULTI_STATUS;
-                let problem = Some(Refusal::from(fault).0);
-                BulkItem { name, outcome: BulkOutcome::Failed, id: None, problem }
-            }
-        });
+        let names: Vec<String> = turn.iter().map(|spec| spec.name.clone()).collect();
+        let results = app.control.bind_many(turn, Owner::Api, options);
+        for (name, result) in names.into_iter().zip(results) {
+            items.push(match result {
+                Ok((endpoint, outcome)) => {
+                    BulkItem { name, outcome: outcome.into(), id: Some(endpoint.id), problem: None }
+                }
+                Err(fault) => {
+                    status = StatusCode::MULTI_STATUS;
+                    let problem = Some(Refusal::from(fault).0);
+                    BulkItem { name, outcome: BulkOutcome::Failed, id: None, problem }
+                }
+            });
+        }
+        tokio::task::yield_now().await;
     }
-    (status, Json(items)).into_response()
 }
 
 /// One endpoint, by id or name.

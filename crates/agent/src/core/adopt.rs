@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_abi::Mode;
-use portcullis_datapath::{Anchor, Datapath, EventStream, Settings, Tables};
+use portcullis_datapath::{Anchor, Datapath, EventStream, Gate, Settings, Tables};
 use portcullis_policy::conflict::Claims;
 use portcullis_policy::model::Owner;
 
@@ -40,17 +40,16 @@ impl Core {
         if let Some(why) = &opened.replaced {
             bus.notice("replaced", None, format!("the pinned tables were made anew: {why}"));
         }
-        let (records, damaged) = match found {
-            Opened::Fresh => (Vec::new(), None),
+        let (records, lost) = match found {
+            Opened::Fresh => (from_journal(&opened.tables), Some("there was no state file".to_owned())),
             Opened::Existing(records) => (records, None),
-            Opened::Damaged { kept_as, why } => (from_journal(&opened.tables), Some((kept_as, why))),
+            Opened::Damaged { kept_as, why } => (
+                from_journal(&opened.tables),
+                Some(format!("the state file was damaged ({why}); it is kept as {}", kept_as.display())),
+            ),
         };
-        if let Some((kept_as, why)) = damaged {
-            let message = format!(
-                "the state file was damaged ({why}); it is kept as {}, and {} endpoints were taken over from the kernel",
-                kept_as.display(),
-                records.len()
-            );
+        if let Some(why) = lost.filter(|why| !records.is_empty() || why.contains("damaged")) {
+            let message = format!("{why}: {} endpoints were taken over from the kernel", records.len());
             bus.notice("damaged", None, message.clone());
             warnings.push(message);
         }
@@ -74,6 +73,9 @@ impl Core {
             warnings,
             started: jiff::Timestamp::now(),
         };
+        // Loaded now, so that the first endpoint need not wait for the verifier.
+        let own = Arc::clone(core.spaces.own());
+        core.datapath.preload(&own.namespace, Gate::Ethernet)?;
         let before = core.reserve_pinned()?;
         core.load(records)?;
         core.load_file()?;

@@ -1,6 +1,7 @@
 //! What this process may do, and whether the places it needs are there.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -89,18 +90,24 @@ fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
 
 pub(super) fn bpffs(dir: &Path) -> Check {
     let mounts = mounts();
-    match mount_of(&mounts, dir) {
-        Some(mount) if mount.kind == "bpf" => {
-            match nearest_existing(dir).map(|found| access(found, Access::WRITE_OK)) {
-                Some(Ok(())) => Check::ok("bpffs", format!("mounted at {}", mount.point.display())),
-                _ => Check::fail("bpffs", format!("{} is not writable", dir.display()), "run as root"),
-            }
-        }
-        _ => Check::fail(
+    let Some(mount) = mount_of(&mounts, dir).filter(|mount| mount.kind == "bpf") else {
+        return Check::fail(
             "bpffs",
             format!("{} is not on a bpf file system: nothing could be pinned", dir.display()),
             "mount it: `mount -t bpf bpf /sys/fs/bpf`",
+        );
+    };
+    if !nearest_existing(dir).is_some_and(|found| access(found, Access::WRITE_OK).is_ok()) {
+        return Check::fail("bpffs", format!("{} is not writable", dir.display()), "run as root");
+    }
+    // Anybody may make directories in a bpf file system (its root has mode 1777), this one too.
+    match fs::metadata(dir) {
+        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => Check::fail(
+            "bpffs",
+            format!("{} belongs to user {}, who could undo what is pinned there", dir.display(), found.uid()),
+            format!("find out who made it, then remove it: `rm -r {}`", dir.display()),
         ),
+        _ => Check::ok("bpffs", format!("mounted at {}", mount.point.display())),
     }
 }
 

@@ -7,11 +7,23 @@ use std::path::Path;
 
 use super::StoreError;
 
-/// Takes the lock of `dir`. It ends with the file that is returned, or with the process.
+/// The lock of a directory; ends with this value, or with the process.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that is being started has it open too until it
+        // executes its program. An error leaves the lock to the end of the process.
+        let _ended = self.0.unlock();
+    }
+}
+
+/// Takes the lock of `dir`.
 ///
 /// A lock of its own, besides the database's: it must hold while the database is looked at, put
 /// aside and made anew, and it can say who has it.
-pub(super) fn take(dir: &Path) -> Result<File, StoreError> {
+pub(super) fn take(dir: &Path) -> Result<Lock, StoreError> {
     let unusable = |e: &dyn std::fmt::Display| StoreError::Directory {
         dir: dir.into(),
         why: format!("the lock file in it: {e}: check its permissions"),
@@ -28,7 +40,7 @@ pub(super) fn take(dir: &Path) -> Result<File, StoreError> {
     }
     // Only a courtesy to whoever comes second; the lock holds without it.
     let _said = say_who(&mut file);
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn say_who(file: &mut File) -> std::io::Result<()> {

@@ -214,8 +214,8 @@ fn write_until_killed(dir: &Path) -> ! {
     }
 }
 
-/// Starts a writer, kills it `pause` after it has opened the store; how many batches it said it wrote.
-fn kill_a_writer(dir: &Path, pause: std::time::Duration) -> Option<u32> {
+/// Starts a writer, kills it `pause` after it has written `least` batches; how many there are by its words.
+fn kill_a_writer(dir: &Path, least: usize, pause: std::time::Duration) -> Option<u32> {
     let name = format!("{}::a_kill_at_any_moment_loses_nothing", module_path!());
     let name = name.split_once("::").unwrap().1;
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -226,10 +226,12 @@ fn kill_a_writer(dir: &Path, pause: std::time::Duration) -> Option<u32> {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.ends_with("open")), "the writer did not open the store");
+    let mut done = lines.filter_map(|line| line.strip_prefix("done ")?.parse().ok());
+    let first = done.by_ref().take(least).last();
     std::thread::sleep(pause);
     child.kill().unwrap();
     child.wait().unwrap();
-    lines.filter_map(|line| line.strip_prefix("done ")?.parse().ok()).last()
+    done.last().or(first)
 }
 
 #[test]
@@ -242,7 +244,8 @@ fn a_kill_at_any_moment_loses_nothing() {
     for round in 0..25 {
         // Pauses that are no multiple of what a transaction takes.
         let pause = std::time::Duration::from_micros(137 * (round * round));
-        said = kill_a_writer(dir.path(), pause).unwrap_or(said);
+        let least = usize::from(round % 2 == 1);
+        said = kill_a_writer(dir.path(), least, pause).unwrap_or(said);
         let found = existing(dir.path());
         let batches = u32::try_from(found.len()).unwrap() / BATCH;
         assert_eq!(found, records(0..batches * BATCH), "round {round}: a part of a transaction");
@@ -250,5 +253,5 @@ fn a_kill_at_any_moment_loses_nothing() {
         assert!(batches <= said + 1, "round {round}: {batches} transactions, {said} were told of");
         said = batches;
     }
-    assert!(said > 25, "the writers hardly wrote: {said}");
+    assert!(said >= 12, "every other writer wrote something, and {said} batches are there");
 }

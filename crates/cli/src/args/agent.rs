@@ -36,4 +36,9 @@ pub struct AgentArgs {
     /// What an interface without a binding may do [default: allow]
     #[arg(long, value_name = "POLICY", value_parser = values::unbound())]
     pub unbound: Option<UnboundPolicy>,
+    /// Open the gate: take every program and table of ours out of the kernel, and end
+    ///
+    /// No interface is verified any more. The desired state is kept; no agent may be running.
+    #[arg(long)]
+    pub teardown: bool,
 }

@@ -51,8 +51,9 @@ pub struct Names {
 #[command(after_help = "\
 Examples:
   portcullis endpoint bind web-1 --interface veth1a2b --address 10.0.0.2,fd00::2
-  portcullis endpoint bind router --interface veth2 --address 10.0.0.3 --address 10.8.0.0/16 --allow router
-  portcullis endpoint bind lo --netns /run/netns/web --interface lo --direction egress --address 127.0.0.1
+  portcullis endpoint bind gw --interface veth2 --address 10.0.0.3,10.8.0.0/16 --allow router
+  portcullis endpoint bind lo --netns /run/netns/web --interface lo --direction egress \\
+      --address 127.0.0.1
 
 Whatever may be given several times may also be a list with commas. Without --mac the MAC is learned
 from the workload's side of the interface.")]

@@ -10,7 +10,7 @@ use clap::Args;
 Examples:
   portcullis probe web-1
   portcullis probe --netns /run/netns/web --interface eth0
-  portcullis probe --netns /proc/4711/ns/net --interface eth0 --to /proc/1/ns/net --to-interface veth1a2b
+  portcullis probe --netns /proc/4711/ns/net --interface eth0 --to /run/netns/peer
   portcullis probe web-1 --junit report.xml
 
 Sends only into the namespaces that it was given. Exit code 1 if anything forged passed or anything

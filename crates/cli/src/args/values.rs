@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use portcullis_abi::DropReason;
 use portcullis_policy::model::{Direction, Mode, Permission, UnboundPolicy};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StringDeserializer};
 

@@ -68,14 +68,15 @@ struct Lost {
 impl Message {
     /// What it tells; nothing where it is of a kind that this version does not know.
     fn read(&self) -> Result<Option<Received>, ClientError> {
-        let strange = |error: serde_json::Error| ClientError::Strange(format!("event {}: {error}", self.kind));
+        let strange =
+            |error: serde_json::Error| ClientError::Strange(format!("event {}: {error}", self.kind));
         match self.kind.as_str() {
             "drop" | "notice" => {
                 serde_json::from_str(&self.data).map(|event| Some(Received::Event(event))).map_err(strange)
             }
-            "lost" => {
-                serde_json::from_str(&self.data).map(|Lost { lost }| Some(Received::Lost(lost))).map_err(strange)
-            }
+            "lost" => serde_json::from_str(&self.data)
+                .map(|Lost { lost }| Some(Received::Lost(lost)))
+                .map_err(strange),
             _ => Ok(None),
         }
     }

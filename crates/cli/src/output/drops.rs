@@ -51,7 +51,8 @@ fn sender(sender: &Sender) -> Option<String> {
     match (&sender.command, sender.pid, &sender.cgroup) {
         (Some(command), Some(pid), _) => Some(format!("[{} {pid}]", clean(command))),
         (None, Some(pid), _) => Some(format!("[pid {pid}]")),
-        (_, None, Some(cgroup)) => Some(format!("[{}]", clean(cgroup))),
+        // The root of the tree says nothing about who it was.
+        (_, None, Some(cgroup)) if cgroup != "/" => Some(format!("[{}]", clean(cgroup))),
         _ => None,
     }
 }

@@ -39,7 +39,12 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 /// The agent of these endpoints.
 pub fn status() -> Status {
-    let row = |interface: &str, kind: &str, peer: Option<&str>, endpoint: Option<&str>, coverage: &str, reason: &str| {
+    let row = |interface: &str,
+               kind: &str,
+               peer: Option<&str>,
+               endpoint: Option<&str>,
+               coverage: &str,
+               reason: &str| {
         json!({"interface": interface, "index": 12, "netns": null, "kind": kind, "peer": peer,
                "endpoint": endpoint, "coverage": coverage, "reason": reason})
     };

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
 use pcap_file::{DataLink, PcapError};
 use portcullis_policy::api::DropRecord;
 
@@ -35,7 +37,8 @@ impl<W: Write> Capture<W> {
 
     /// Adds a frame, with reason and endpoint in its comment.
     pub fn add(&mut self, drop: &DropRecord) -> Result<()> {
-        let data = hex(&drop.frame).with_context(|| format!("the frame of {} is not hexadecimal", drop.time))?;
+        let data =
+            hex(&drop.frame).with_context(|| format!("the frame of {} is not hexadecimal", drop.time))?;
         let time: Timestamp = drop.time.parse().with_context(|| format!("{:?} is not a time", drop.time))?;
         let nanoseconds = u64::try_from(time.as_nanosecond()).context("a time before 1970")?;
         let interface_id = self.interface(drop)?;
@@ -84,7 +87,7 @@ fn plain(error: PcapError) -> anyhow::Error {
 
 fn hex(text: &str) -> Result<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b':').collect();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         bail!("an odd number of digits");
     }
     let byte = |pair: &[u8]| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?);

@@ -51,7 +51,7 @@ fn groups(card: &ScoreCard, style: &Style) -> String {
 }
 
 fn cases(outcomes: &[&Outcome], style: &Style) -> String {
-    let mut table = Table::new(style, &["CASE", "SHOULD", "DID", "RESULT", "WHAT"]);
+    let mut table = Table::new(style, &["CASE", "SHOULD", "DID", "RESULT", "WHAT"]).whole(&[0, 1, 3]);
     for outcome in outcomes {
         let paint = match (outcome.was_sent(), outcome.ok) {
             (false, _) => Paint::Doubtful,
@@ -105,7 +105,8 @@ pub struct CaseRow<'a> {
 
 impl<'a> From<&'a Case> for CaseRow<'a> {
     fn from(case: &'a Case) -> Self {
-        let hex = |frame: &Vec<u8>| frame.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let hex =
+            |frame: &Vec<u8>| frame.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         Self {
             id: case.id,
             group: case.group,
@@ -120,9 +121,10 @@ impl<'a> From<&'a Case> for CaseRow<'a> {
 
 /// The suite, a row for each case.
 pub fn list(cases: &[CaseRow<'_>], style: &Style) -> String {
-    let mut table = Table::new(style, &["GROUP", "CASE", "SHOULD", "FRAMES", "WHAT"]);
+    let mut table = Table::new(style, &["GROUP", "CASE", "SHOULD", "FRAMES", "WHAT"]).whole(&[0, 1, 2]);
     for case in cases {
-        let expected = if case.expected == "pass" { case.expected.clone() } else { format!("drop ({})", case.expected) };
+        let expected =
+            if case.expected == "pass" { case.expected.clone() } else { format!("drop ({})", case.expected) };
         table.row([
             case.group.to_owned(),
             case.id.to_owned(),

@@ -38,7 +38,11 @@ pub fn table(endpoints: &[Endpoint], earlier: Option<&Earlier>, style: &Style) -
         head.insert(6, "ALLOWED/S");
         head.insert(7, "DROPPED/S");
     }
-    let mut table = Table::new(style, &head).right(if earlier.is_some() { &[1, 2, 3, 4, 5, 6, 7] } else { &[1, 2, 3, 4, 5] });
+    let mut table = Table::new(style, &head).whole(&[0]).right(if earlier.is_some() {
+        &[1, 2, 3, 4, 5, 6, 7]
+    } else {
+        &[1, 2, 3, 4, 5]
+    });
     let mut total = Counters::default();
     let mut rates = [None::<f64>; 2];
     for endpoint in endpoints {

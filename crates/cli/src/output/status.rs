@@ -88,7 +88,7 @@ fn coverage(status: &Status, style: &Style, wide: bool) -> String {
     if wide {
         head.insert(1, "INDEX");
     }
-    let mut table = Table::new(style, &head);
+    let mut table = Table::new(style, &head).whole(if wide { &[0, 2, 5, 6] } else { &[0, 1, 4, 5] });
     for row in &status.coverage {
         let mut cells = vec![
             clean(&row.interface),

@@ -1,6 +1,6 @@
 //! Tables without borders, and colour in them.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, presets};
 
 use super::Style;
 
@@ -64,7 +64,8 @@ impl Paint {
 /// must not carry control sequences.
 pub fn clean(text: &str) -> String {
     let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     };
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
@@ -99,6 +100,16 @@ impl Table {
         self
     }
 
+    /// Never wraps these columns: names are there to be copied.
+    pub fn whole(mut self, columns: &[usize]) -> Self {
+        for &column in columns {
+            if let Some(column) = self.table.column_mut(column) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        self
+    }
+
     /// Adds a row. The cells are taken as clean.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.table.add_row(cells.into_iter().map(|cell| if cell.is_empty() { "-".into() } else { cell }));
@@ -128,7 +139,10 @@ mod tests {
 
     #[test]
     fn columns_line_up_without_trailing_blanks() {
-        assert_eq!(sample(&Style::default()), "NAME    STATE      N\na       active     7\nlonger  -       1234\n");
+        assert_eq!(
+            sample(&Style::default()),
+            "NAME    STATE      N\na       active     7\nlonger  -       1234\n"
+        );
     }
 
     #[test]
@@ -151,6 +165,9 @@ mod tests {
         let text = table.render();
         assert!(text.lines().all(|line| line.chars().count() <= 24), "{text}");
         assert!(text.lines().count() > 2);
+        let mut table = Table::new(&style, &["NAME", "WHAT"]).whole(&[0]);
+        table.row(["a-name-of-some-length".into(), "what it is".into()]);
+        assert!(table.render().contains("a-name-of-some-length"));
     }
 
     #[test]

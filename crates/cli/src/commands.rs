@@ -1,0 +1,39 @@
+//! What each command does.
+
+mod agent;
+mod doctor;
+mod drops;
+mod endpoint;
+mod packaging;
+mod probe;
+mod state;
+mod stats;
+mod status;
+
+use anyhow::Result;
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::logging;
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Result<Exit> {
+    let Cli { global, command } = cli;
+    logging::init(global.verbose, if matches!(command, Command::Agent(_)) { "info" } else { "warn" })?;
+    let mut context = Context::new(&global);
+    match command {
+        Command::Agent(args) => agent::run(global.socket, args),
+        Command::Status => status::run(&mut context),
+        Command::Doctor => doctor::run(&mut context),
+        Command::Endpoint(command) => endpoint::run(&mut context, command),
+        Command::Stats(args) => stats::run(&mut context, &args),
+        Command::Drops(args) => drops::run(&mut context, args),
+        Command::Probe(args) => probe::run(&mut context, args),
+        Command::Apply(args) => state::apply(&mut context, &args.file),
+        Command::Export => state::export(&mut context),
+        Command::Completions { shell } => packaging::completions(&mut context, shell),
+        Command::Man { dir } => packaging::man(&mut context, dir.as_deref()),
+        Command::Openapi => packaging::openapi(&mut context),
+    }
+}

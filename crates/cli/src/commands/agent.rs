@@ -1,0 +1,95 @@
+//! `agent`: the daemon in the foreground.
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use portcullis_agent::config::Config;
+
+use crate::args::AgentArgs;
+use crate::failure::{Exit, Failure};
+
+/// Runs the agent until it is told to stop.
+pub fn run(socket: Option<PathBuf>, args: AgentArgs) -> Result<Exit> {
+    let teardown = args.teardown;
+    let config = merge(socket, args)?;
+    if teardown {
+        if UnixStream::connect(&config.socket).is_ok() {
+            bail!(
+                "an agent answers at {}: stop it first, or it puts everything back",
+                config.socket.display()
+            );
+        }
+        portcullis_agent::teardown(&config)?;
+        return Ok(Exit::Done);
+    }
+    portcullis_agent::run(config)?;
+    Ok(Exit::Done)
+}
+
+/// The configuration file, and over it what the command line says.
+fn merge(socket: Option<PathBuf>, args: AgentArgs) -> Result<Config> {
+    let mut config =
+        Config::load(args.config.as_deref()).map_err(|error| Failure::usage(error.to_string()))?;
+    if let Some(socket) = socket {
+        config.socket = socket;
+    }
+    if let Some(state_dir) = args.state_dir {
+        config.state_dir = state_dir;
+    }
+    if let Some(bpffs) = args.bpffs {
+        config.bpffs = bpffs;
+    }
+    config.listen = args.listen.or(config.listen);
+    config.token_file = args.token_file.or(config.token_file);
+    config.unbound = args.unbound.unwrap_or(config.unbound);
+    config.check().map_err(|rejection| Failure::usage(format!("{}: {}", rejection.key, rejection.why)))?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::model::UnboundPolicy;
+
+    use super::*;
+
+    fn args() -> AgentArgs {
+        AgentArgs {
+            config: None,
+            state_dir: None,
+            bpffs: None,
+            listen: None,
+            token_file: None,
+            unbound: None,
+            teardown: false,
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("portcullis.toml");
+        std::fs::write(&file, "socket = \"/a/a.sock\"\nunbound = \"audit\"\nstate_dir = \"/a/state\"\n")
+            .unwrap();
+        let given = AgentArgs {
+            config: Some(file.clone()),
+            state_dir: Some("/b/state".into()),
+            unbound: Some(UnboundPolicy::Drop),
+            ..args()
+        };
+        let config = merge(None, given).unwrap();
+        assert_eq!(config.socket, PathBuf::from("/a/a.sock"));
+        assert_eq!(config.state_dir, PathBuf::from("/b/state"));
+        assert_eq!(config.unbound, UnboundPolicy::Drop);
+        let config = merge(Some("/c/c.sock".into()), AgentArgs { config: Some(file), ..args() }).unwrap();
+        assert_eq!((config.socket, config.unbound), ("/c/c.sock".into(), UnboundPolicy::Audit));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_usage_errors() {
+        let error =
+            merge(None, AgentArgs { listen: Some("127.0.0.1:8080".parse().unwrap()), ..args() }).unwrap_err();
+        assert_eq!(crate::failure::exit_of(&error), Exit::Usage);
+        assert!(error.to_string().contains("token"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! `endpoint …`.
+
+use anyhow::Result;
+use portcullis_policy::api::Endpoint;
+
+use crate::args::{BindArgs, EndpointCommand};
+use crate::client::{Client, ClientError};
+use crate::context::Context;
+use crate::failure::{self, Exit};
+use crate::output::{clean, endpoint};
+
+/// Runs one of the commands under `endpoint`.
+pub fn run(context: &mut Context, command: EndpointCommand) -> Result<Exit> {
+    match command {
+        EndpointCommand::List => {
+            let endpoints = context.client()?.endpoints()?;
+            context.object(&endpoints, |style, wide| endpoint::list(&endpoints, style, wide))?;
+        }
+        EndpointCommand::Show { endpoint } => {
+            let found = context.client()?.endpoint(&endpoint)?;
+            context.object(&found, |style, _| endpoint::show(&found, style))?;
+        }
+        EndpointCommand::Bind(args) => bind(context, *args)?,
+        EndpointCommand::Mode { endpoint, mode } => {
+            let found = context.client()?.set_mode(&endpoint, mode)?;
+            let line =
+                format!("endpoint \"{}\" set to {}\n", clean(&found.name), endpoint::word(&found.mode));
+            context.object(&found, |_, _| line)?;
+        }
+        EndpointCommand::Unbind(names) => return each(context, &names.endpoints, "unbound", Client::unbind),
+        EndpointCommand::Quarantine(names) => {
+            return each(
+                context,
+                &names.endpoints,
+                "quarantined: every frame from and to it is dropped",
+                |c, n| c.quarantine(n, true),
+            );
+        }
+        EndpointCommand::Release(names) => {
+            return each(context, &names.endpoints, "released", |c, n| c.quarantine(n, false));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn bind(context: &mut Context, args: BindArgs) -> Result<()> {
+    let allow_missing = args.allow_missing;
+    let (bound, created) = context.client()?.bind(&args.into_spec(), allow_missing)?;
+    context.object(&bound, |_, _| endpoint::bound(&bound, created) + "\n")
+}
+
+/// Does the same to each, whatever becomes of the others; the first failure chooses the exit code.
+fn each(
+    context: &mut Context,
+    names: &[String],
+    done: &str,
+    act: impl Fn(&Client, &str) -> Result<Endpoint, ClientError>,
+) -> Result<Exit> {
+    let client = context.client()?;
+    let mut exit = Exit::Done;
+    for name in names {
+        match act(&client, name) {
+            Ok(found) => {
+                let line = format!("endpoint \"{}\" {done}\n", clean(&found.name));
+                // Several objects make a stream, one is itself.
+                if names.len() > 1 {
+                    context.item(&found, |_, _| line)?;
+                } else {
+                    context.object(&found, |_, _| line)?;
+                }
+            }
+            Err(error) if names.len() == 1 || error.exit() == Exit::Unreachable => return Err(error.into()),
+            Err(error) => {
+                failure::say(&error.to_string());
+                exit = if exit == Exit::Done { error.exit() } else { exit };
+            }
+        }
+    }
+    Ok(exit)
+}
