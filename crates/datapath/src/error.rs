@@ -22,6 +22,14 @@ pub enum Error {
         /// The directory asked for.
         path: PathBuf,
     },
+    /// Somebody else could put tables of theirs in the place of ours.
+    #[error("{path} belongs to user {owner} or can be written by others: remove it, or name another directory with --bpffs")]
+    ForeignPins {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
     /// The programs could not be loaded.
     #[error(
         "the kernel refused the programs ({what}): {source}. `portcullis doctor` tells what this kernel lacks"

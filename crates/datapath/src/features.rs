@@ -23,6 +23,11 @@ impl Features {
         };
         Self { tcx }
     }
+
+    /// Whether this process may use what we need, told by a question that changes nothing.
+    pub(crate) fn is_permitted() -> bool {
+        !matches!(sys::query(1, sys::TCX_INGRESS), Err(error) if error.raw_os_error() == Some(libc::EPERM))
+    }
 }
 
 /// CPUs that there may be: per-CPU values have one for each.

@@ -11,6 +11,7 @@
 mod attach;
 mod clsact;
 mod error;
+mod expedite;
 mod events;
 mod features;
 mod namespace;
@@ -22,6 +23,7 @@ mod test_run;
 
 pub use attach::{Attachment, Hook, HookState, LinkLayer, Method, Site};
 pub use error::Error;
+pub use expedite::Expedited;
 pub use events::EventStream;
 pub use features::{Features, possible_cpus};
 pub use namespace::Namespace;

@@ -128,6 +128,9 @@ impl Datapath {
     /// their counters and journal carried over; links go on with the old programs, which enforce
     /// the old tables, until [`Self::attach`] replaces them.
     pub fn open(base: &Path, settings: Settings) -> Result<Opened> {
+        if !Features::is_permitted() {
+            return Err(Error::Permission { what: "the bpf system call".to_owned() });
+        }
         let pins = Pins::open(base)?;
         let namespace = Namespace::current()?;
         let found = layout::inspect(&pins, &settings)?;

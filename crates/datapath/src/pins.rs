@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use portcullis_abi::ABI_VERSION;
@@ -13,6 +14,18 @@ use crate::sys;
 
 /// Magic number of the BPF file system (`BPF_FS_MAGIC`).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// The BPF file system lets everybody make directories at its root: one that somebody else made
+/// first could hold tables of theirs.
+fn check_owner(directory: &Path) -> Result<()> {
+    let meta = fs::symlink_metadata(directory)
+        .map_err(|source| Error::system(directory.display().to_string(), source))?;
+    let own = rustix::process::geteuid().as_raw();
+    if !meta.is_dir() || (meta.uid() != own && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
+        return Err(Error::ForeignPins { path: directory.to_owned(), owner: meta.uid() });
+    }
+    Ok(())
+}
 
 /// The directory of our pins, of this layout version.
 #[derive(Clone, Debug)]
@@ -30,9 +43,13 @@ impl Pins {
         if magic.f_type as u64 & 0xffff_ffff != BPF_FS_MAGIC {
             return Err(Error::NoBpffs { path: base.to_owned() });
         }
-        for directory in [pins.maps(), pins.links()] {
-            fs::create_dir_all(&directory)
+        for directory in [base.to_owned(), pins.base.clone(), pins.maps(), pins.links()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
                 .map_err(|source| Error::system(format!("making {}", directory.display()), source))?;
+            check_owner(&directory)?;
         }
         Ok(pins)
     }

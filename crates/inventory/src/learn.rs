@@ -30,6 +30,8 @@ pub struct Learned {
     pub workload_netns: Option<(NetnsId, PathBuf)>,
     /// The workload's interface in it.
     pub workload_ifindex: Option<u32>,
+    /// Whether that interface is up; none: there is nothing that could be asked.
+    pub workload_up: Option<bool>,
 }
 
 /// Learns about many interfaces of one namespace with one socket.
@@ -46,6 +48,16 @@ impl Learner {
         let mut socket = RouteSocket::open(netns)?;
         let known = NsidMap::resolve(&mut socket, candidates)?;
         Ok(Self { netns: netns.clone(), socket, known })
+    }
+
+    /// The interface of this name in the namespace, over the same socket.
+    pub fn link_by_name(&mut self, name: &str) -> Result<Option<Link>> {
+        self.socket.link_by_name(name)
+    }
+
+    /// The interface with this index in the namespace, over the same socket.
+    pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>> {
+        self.socket.link_by_index(index)
     }
 
     /// What is known of the workload behind `link`: two questions to the kernel.
@@ -107,5 +119,11 @@ fn learned(link: &Link, addresses: &[Address]) -> Learned {
         let usable = macs.iter().filter(|mac| **mac != Mac::ZERO);
         link_local = usable.map(|mac| mac.eui64_link_local().into()).collect();
     }
-    Learned { macs, link_local, workload_ifindex: Some(link.index), ..Learned::default() }
+    Learned {
+        macs,
+        link_local,
+        workload_ifindex: Some(link.index),
+        workload_up: Some(link.up),
+        ..Learned::default()
+    }
 }

@@ -13,9 +13,9 @@ use crate::net::{PairKind, attribute};
 /// The gate on the primary device of a pair in L2 mode.
 pub fn check(report: &mut Report) {
     match Link::new(&layer2(), true) {
-        Ok(link) => report.check("netkit", || netkit(&link)),
+        Ok(link) => _ = report.check("netkit", || netkit(&link)),
         Err(error) if is_unknown_kind(&error) => println!("this kernel has no netkit"),
-        Err(error) => report.check("netkit", || Err(error)),
+        Err(error) => _ = report.check("netkit", || Err(error)),
     }
 }
 

@@ -105,6 +105,12 @@ impl Agent {
         self.process.as_ref().and_then(Process::pid)
     }
 
+    /// Whether its binary was built for release.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        self.command_prefix.1.components().any(|part| part.as_os_str() == "release")
+    }
+
     /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {

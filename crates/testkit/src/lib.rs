@@ -34,7 +34,7 @@ pub use namespace::Namespace;
 pub use ping::{PingStream, Pings, ping};
 pub use process::{Process, checked_output};
 pub use scapy::scapy;
-pub use sweep::sweep;
+pub use sweep::{pins as remove_pins, sweep};
 pub use sys::{PacketSocket, Via};
 pub use traffic::{Flood, Listener, Pace};
 pub use wait::{PATIENCE, wait_for, wait_until};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_abi::Mode;
-use portcullis_datapath::{Anchor, Datapath, EventStream, Gate, Settings, Tables};
+use portcullis_datapath::{Anchor, Datapath, EventStream, Expedited, Gate, Settings, Tables};
 use portcullis_policy::conflict::Claims;
 use portcullis_policy::model::Owner;
 
@@ -95,6 +95,7 @@ impl Core {
     }
 
     fn load(&mut self, records: Vec<Record>) -> Result<(), Fault> {
+        let _expedited = Expedited::for_attachments(records.len());
         let mut moved = Vec::new();
         for mut record in records {
             if !self.slots.reserve(record.slot) {

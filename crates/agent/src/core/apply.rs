@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use portcullis_abi::Mac;
 use portcullis_datapath::{Anchor, Attachment, Gate, Hook, HookState, LinkLayer, Method, Site};
-use portcullis_inventory::RouteSocket;
 use portcullis_policy::compile::{CompiledBinding, Learned, compile, effective_macs};
 use portcullis_policy::conflict::Resolved;
 
@@ -29,10 +28,8 @@ impl Core {
             Err(fault @ Fault::NotFound(_)) => return Ok(Located::Missing(fault)),
             Err(fault) => return Err(fault),
         };
-        let mut socket =
-            RouteSocket::open(&space.netns).map_err(|error| Fault::Failed(error.to_string()))?;
         let tcx = self.datapath.features().tcx;
-        let Some(place) = Place::find(&space, &mut socket, spec, tcx)? else {
+        let Some(place) = Place::find(&space, spec, tcx)? else {
             return Ok(Located::Missing(missing(&spec.interface)));
         };
         let mut known = place.learn(spec.direction)?;
@@ -43,7 +40,10 @@ impl Core {
     /// A workload may give its own interface any address; what it cannot get that way is a
     /// neighbour's or the host's. Declared addresses were checked when they were declared.
     fn withhold(&self, entry: &Entry, place: &Place, learned: &mut Learned) {
-        if place.scope.private.is_some() {
+        // What the kernel derives from a MAC is as much one's own as the MAC, whose claim is checked.
+        let derived: Vec<std::net::Ipv6Addr> =
+            effective_macs(&entry.record.spec, learned).iter().map(|mac| mac.eui64_link_local().into()).collect();
+        if place.scope.private.is_some() || learned.link_local.iter().all(|address| derived.contains(address)) {
             return;
         }
         let host: Vec<_> = portcullis_inventory::all_addresses(&place.space.netns)
@@ -60,7 +60,7 @@ impl Core {
                     })
                 })
         };
-        learned.link_local.retain(|&address| !taken(address));
+        learned.link_local.retain(|&address| derived.contains(&address) || !taken(address));
     }
 
     /// Other endpoints of the same network.

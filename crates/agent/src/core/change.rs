@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_abi::Counters;
+use portcullis_datapath::Expedited;
 use portcullis_policy::api::{Endpoint, EndpointPatch, State};
 use portcullis_policy::model::{EndpointSpec, Owner};
 
@@ -43,6 +44,7 @@ impl Core {
         owner: Owner,
         options: BindOptions,
     ) -> Vec<Result<(Endpoint, Outcome), Fault>> {
+        let _expedited = Expedited::for_attachments(specs.len());
         let results: Vec<_> =
             specs.into_iter().map(|spec| self.bind_unsaved(spec, owner, options)).collect();
         let changed: Vec<&str> = results
@@ -95,7 +97,9 @@ impl Core {
             None => (self.new_entry(spec, owner)?, Outcome::Created),
         };
         let result = self.apply(&mut entry).and_then(|()| match (&entry.trouble, outcome, options.allow_missing) {
-            (Some(Trouble::Waiting(why)), Outcome::Created, false) => Err(Fault::NotFound(why.clone())),
+            (Some(Trouble::Waiting(why)), Outcome::Created, false) => Err(Fault::NotFound(format!(
+                "{why}; to bind it before it exists, allow that (--allow-missing)"
+            ))),
             _ => Ok(()),
         });
         let id = entry.record.id.clone();

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_datapath::{Hook, LinkLayer, Method, Namespace, Site};
-use portcullis_inventory::{Learner, Link, LinkKind, Netns, PeerRef, RouteSocket};
+use portcullis_inventory::{Learner, Link, LinkKind, Netns, PeerRef};
 use portcullis_policy::compile::Learned;
 use portcullis_policy::conflict::NetworkScope;
 use portcullis_policy::model::{Direction, EndpointSpec, InterfaceRef};
@@ -20,6 +20,8 @@ pub struct Space {
     pub netns: Netns,
     /// For attaching.
     pub namespace: Namespace,
+    /// For questions about interfaces: one socket, kept open.
+    learner: Mutex<Learner>,
 }
 
 impl Space {
@@ -34,7 +36,17 @@ impl Space {
             .try_clone_to_owned()
             .map_err(|error| Fault::Failed(format!("network namespace {}: {error}", netns.label())))?;
         let namespace = Namespace::from_handle(handle).map_err(|error| Fault::Failed(error.to_string()))?;
-        Ok(Self { netns, namespace })
+        let learner = Learner::new(&netns, &[]).map_err(failed)?;
+        Ok(Self { netns, namespace, learner: Mutex::new(learner) })
+    }
+
+    fn learner(&self) -> MutexGuard<'_, Learner> {
+        self.learner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The interface with this index.
+    pub fn link_by_index(&self, index: u32) -> Result<Option<Link>, Fault> {
+        self.learner().link_by_index(index).map_err(failed)
     }
 }
 
@@ -122,15 +134,8 @@ pub struct Known {
 
 impl Place {
     /// Finds the interface; `Ok(None)` where it does not exist.
-    pub fn find(
-        space: &Arc<Space>,
-        socket: &mut RouteSocket,
-        spec: &EndpointSpec,
-        tcx: bool,
-    ) -> Result<Option<Self>, Fault> {
-        let link = socket
-            .link_by_name(&spec.interface.name)
-            .map_err(|error| Fault::Failed(error.to_string()))?;
+    pub fn find(space: &Arc<Space>, spec: &EndpointSpec, tcx: bool) -> Result<Option<Self>, Fault> {
+        let link = space.learner().link_by_name(&spec.interface.name).map_err(failed)?;
         Ok(link.map(|link| Self::at(space, link, spec.direction, tcx)))
     }
 
@@ -154,20 +159,16 @@ impl Place {
 
     /// Asks the kernel about the workload behind it.
     pub fn learn(&self, direction: Direction) -> Result<Known, Fault> {
-        let fault = |error: portcullis_inventory::Error| Fault::Failed(error.to_string());
-        let mut learner = Learner::new(&self.space.netns, &[]).map_err(fault)?;
-        let found = learner.learn(&self.link, direction).map_err(fault)?;
-        let settled = match direction {
-            Direction::Egress => true,
-            Direction::Ingress => {
-                let mut socket = RouteSocket::open(&self.space.netns).map_err(fault)?;
-                // What has no other end that could be asked (a tap) does not change under us.
-                socket.peer_link(&self.link).map_err(fault)?.is_none_or(|peer| peer.up)
-            }
-        };
+        let found = self.space.learner().learn(&self.link, direction).map_err(failed)?;
+        // What has no other end that could be asked (a tap) does not change under us.
+        let settled = direction == Direction::Egress || found.workload_up.unwrap_or(true);
         let learned = Learned { macs: found.macs, link_local: found.link_local, local: found.local };
         Ok(Known { learned, settled, peer: self.link.peer })
     }
+}
+
+fn failed(error: portcullis_inventory::Error) -> Fault {
+    Fault::Failed(error.to_string())
 }
 
 /// Says where an interface was looked for.
@@ -177,7 +178,7 @@ pub fn missing(interface: &InterfaceRef) -> Fault {
         .as_ref()
         .map_or_else(|| "the agent's network namespace".to_owned(), |path| format!("network namespace {path}"));
     Fault::NotFound(format!(
-        "interface {} does not exist in {place}: check the name with `ip link`, name the namespace with --netns, or bind it in advance with --allow-missing",
+        "interface {} does not exist in {place}: check the name with `ip link`, or name its namespace with --netns",
         interface.name
     ))
 }

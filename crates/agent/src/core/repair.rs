@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_abi::{Endpoint, Ipv6};
 use portcullis_datapath::{Anchor, Attachment, HookState};
-use portcullis_inventory::{Change, RouteSocket, all_addresses};
+use portcullis_inventory::{Change, all_addresses};
 
 use super::place::{Space, Spaces};
 use super::{Core, Entry, Trouble};
@@ -27,6 +27,7 @@ impl Core {
         self.check_hooks();
         self.check_tables();
         self.check_spaces();
+        self.refresh_nodes();
         self.expire();
     }
 
@@ -153,8 +154,7 @@ impl Core {
         let Some(bound) = &entry.bound else {
             return false;
         };
-        let link = RouteSocket::open(&bound.space.netns)
-            .and_then(|mut socket| socket.link_by_index(bound.anchor.ifindex));
+        let link = bound.space.link_by_index(bound.anchor.ifindex);
         matches!(link, Ok(Some(link)) if link.name == entry.record.spec.interface.name)
     }
 

@@ -31,7 +31,7 @@ impl Core {
         if !self.wants_unbound_programs() || anchor.netns != self.spaces.own().inode() {
             return;
         }
-        if let Ok(Some(link)) = portcullis_inventory::link_by_index(&self.spaces.own().netns, anchor.ifindex) {
+        if let Ok(Some(link)) = self.spaces.own().link_by_index(anchor.ifindex) {
             self.cover(link);
         }
     }

@@ -97,7 +97,7 @@ pub(super) fn bpffs(dir: &Path) -> Check {
             "mount it: `mount -t bpf bpf /sys/fs/bpf`",
         );
     };
-    if !nearest_existing(dir).is_some_and(|found| access(found, Access::WRITE_OK).is_ok()) {
+    if nearest_existing(dir).is_none_or(|found| access(found, Access::WRITE_OK).is_err()) {
         return Check::fail("bpffs", format!("{} is not writable", dir.display()), "run as root");
     }
     // Anybody may make directories in a bpf file system (its root has mode 1777), this one too.

@@ -106,8 +106,18 @@ const CONTAINER_SETTINGS: [(&str, &str); 4] = [
 const NO_DETECTION: [(&str, &str); 2] =
     [("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0")];
 
+/// Where br_netfilter is loaded, it would trim and drop frames in the bridge.
+const BRIDGE_SETTINGS: [(&str, &str); 3] = [
+    ("bridge/bridge-nf-call-iptables", "0"),
+    ("bridge/bridge-nf-call-ip6tables", "0"),
+    ("bridge/bridge-nf-call-arptables", "0"),
+];
+
 fn host_side(host: &Namespace) -> Result<()> {
     host.sysctl(&HOST_SETTINGS)?;
+    if Path::new("/proc/sys/net/bridge").exists() {
+        host.sysctl(&BRIDGE_SETTINGS)?;
+    }
     host.ip(&format!(
         "link set lo up\n\
          link add br0 address {BRIDGE_MAC} type bridge mcast_snooping 0 stp_state 0\n\
