@@ -117,7 +117,7 @@ impl Default for Events {
 impl Default for Reconcile {
     fn default() -> Self {
         // Well under the second within which a repair is promised.
-        Self { interval_ms: 400 }
+        Self { interval_ms: 600 }
     }
 }
 

@@ -64,7 +64,6 @@ pub struct Attachment {
 #[derive(Debug)]
 struct Link {
     fd: OwnedFd,
-    id: u32,
     pin: PathBuf,
     pin_name: String,
 }
@@ -165,7 +164,7 @@ impl Datapath {
         let program = self.program(netns, gate, 0)?;
         let program_id = program.id;
         sys::link_update(fd.as_fd(), program.fd.as_fd()).map_err(error)?;
-        let link = Link { fd, id: info.id, pin: pin.to_owned(), pin_name: pin_name.to_owned() };
+        let link = Link { fd, pin: pin.to_owned(), pin_name: pin_name.to_owned() };
         Ok(Some(Attachment { site, gate, netns, program_id, copy: 0, link: Some(link) }))
     }
 
@@ -178,9 +177,8 @@ impl Datapath {
         let fd = namespace
             .within(|| sys::link_create_first(program.fd.as_fd(), site.ifindex, site.attach_type()))?
             .map_err(|source| attach_error(site, source))?;
-        let info = sys::link_info(fd.as_fd()).map_err(|source| attach_error(site, source))?;
         Pins::put(fd.as_fd(), &pin)?;
-        let link = Link { fd, id: info.id, pin, pin_name };
+        let link = Link { fd, pin, pin_name };
         Ok(Attachment { site, gate, netns, program_id, copy, link: Some(link) })
     }
 
@@ -267,15 +265,10 @@ impl Attachment {
         let Ok(programs) = sys::query(self.site.ifindex, self.site.attach_type()) else {
             return HookState::NoInterface;
         };
-        let own_link = self.link.as_ref().map_or(0, |link| link.id);
-        let own = programs
-            .iter()
-            .position(|program| program.link_id == own_link && program.program_id == self.program_id);
-        match own {
+        // A hook holds a program once at the most, so the id alone tells ours.
+        match programs.iter().position(|id| *id == self.program_id) {
             Some(0) => HookState::First,
-            Some(position) => {
-                HookState::Behind(programs.iter().take(position).map(|program| program.program_id).collect())
-            }
+            Some(position) => HookState::Behind(programs.into_iter().take(position).collect()),
             None => HookState::Missing,
         }
     }

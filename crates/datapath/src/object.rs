@@ -106,6 +106,8 @@ pub struct Datapath {
     primary: u32,
     loaded: HashMap<u32, Loaded>,
     maps: HashMap<&'static str, OwnedFd>,
+    pins_seen: [Option<(i64, i64)>; 2],
+    pins_look_again: bool,
 }
 
 /// What [`Datapath::open`] found and made.
@@ -146,6 +148,8 @@ impl Datapath {
             primary: namespace.inode(),
             loaded: HashMap::new(),
             maps: HashMap::new(),
+            pins_seen: [None; 2],
+            pins_look_again: true,
         };
         let mut ebpf = datapath.load_object(namespace.inode())?;
         let events = take_events(&mut ebpf)?;
@@ -176,6 +180,17 @@ impl Datapath {
 
     pub(crate) const fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// Whether pins came or went since the last such question, whoever did it.
+    pub fn pins_changed(&mut self) -> bool {
+        let now = [Pins::changed_at(&self.pins.maps()), Pins::changed_at(&self.pins.links())];
+        // A directory's time has the kernel's tick as its grain: what changed within the last one
+        // may change again without a trace, so it is looked at once more.
+        let settled = self.pins_seen == now;
+        self.pins_seen = now;
+        let again = std::mem::replace(&mut self.pins_look_again, !settled);
+        !settled || again || now.contains(&None)
     }
 
     /// Puts back pins of tables that somebody removed; answers their names.

@@ -15,6 +15,15 @@ use crate::sys;
 /// Magic number of the BPF file system (`BPF_FS_MAGIC`).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
+fn make_directory(directory: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| Error::system(format!("making {}", directory.display()), source))?;
+    check_owner(directory)
+}
+
 /// The BPF file system lets everybody make directories at its root: one that somebody else made
 /// first could hold tables of theirs.
 fn check_owner(directory: &Path) -> Result<()> {
@@ -44,12 +53,7 @@ impl Pins {
             return Err(Error::NoBpffs { path: base.to_owned() });
         }
         for directory in [base.to_owned(), pins.base.clone(), pins.maps(), pins.links()] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&directory)
-                .map_err(|source| Error::system(format!("making {}", directory.display()), source))?;
-            check_owner(&directory)?;
+            make_directory(&directory)?;
         }
         Ok(pins)
     }
@@ -79,12 +83,22 @@ impl Pins {
         sys::open_pin(path).map_err(|source| Error::system(format!("opening pin {}", path.display()), source))
     }
 
-    /// Pins an object, in the place of whatever was there: never a moment without a pin.
+    /// Pins an object, in the place of whatever was there: never a moment without a pin. Makes the
+    /// directory where somebody removed it.
     pub fn put(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
         let error = |source: io::Error| Error::system(format!("pinning {}", path.display()), source);
         match sys::pin(object.as_fd(), path) {
+            Err(gone) if gone.raw_os_error() == Some(libc::ENOENT) => {
+                if let Some(directory) = path.parent() {
+                    make_directory(directory)?;
+                }
+                sys::pin(object, path).map_err(error)
+            }
             Err(exists) if exists.raw_os_error() == Some(libc::EEXIST) => {
-                let fresh = path.with_extension("new");
+                // The file system refuses names with a dot.
+                let mut fresh = path.as_os_str().to_owned();
+                fresh.push("-new");
+                let fresh = PathBuf::from(fresh);
                 Self::remove(&fresh);
                 sys::pin(object, &fresh).map_err(error)?;
                 fs::rename(&fresh, path).map_err(error)
@@ -108,6 +122,12 @@ impl Pins {
             return Vec::new();
         };
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// When a directory last gained or lost a pin.
+    pub fn changed_at(directory: &Path) -> Option<(i64, i64)> {
+        let meta = fs::metadata(directory).ok()?;
+        Some((meta.mtime(), meta.mtime_nsec()))
     }
 
     /// Removes everything of ours, this version's directory included.

@@ -286,17 +286,19 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
     bpf(LINK_UPDATE, &mut attr).map(drop)
 }
 
-/// A program on a hook: its id and that of its link (0: attached without one).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attached {
-    pub program_id: u32,
-    pub link_id: u32,
+/// The programs on a hook in the order in which they run, by id, in the calling thread's network
+/// namespace. Most hooks have few; where the buffer is too small the kernel says so.
+pub fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    const FEW: usize = 4;
+    /// `BPF_MPROG_MAX`: a hook holds no more.
+    const MAX: usize = 64;
+    match query_into::<FEW>(ifindex, attach_type) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => query_into::<MAX>(ifindex, attach_type),
+        other => other,
+    }
 }
 
-/// The programs on a hook in the order in which they run (at most 64), in the calling thread's
-/// network namespace.
-pub fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<Attached>> {
-    const MAX: usize = 64;
+fn query_into<const N: usize>(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     #[repr(C)]
     struct QueryAttr {
         ifindex: u32,
@@ -306,38 +308,23 @@ pub fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<Attached>> {
         program_ids: u64,
         count: u32,
         pad: u32,
-        program_attach_flags: u64,
-        link_ids: u64,
-        link_attach_flags: u64,
-        revision: u64,
     }
-    let mut programs = [0u32; MAX];
-    let mut links = [0u32; MAX];
+    let mut programs = [0u32; N];
     let mut attr = QueryAttr {
         ifindex,
         attach_type,
         query_flags: 0,
         attach_flags: 0,
         program_ids: programs.as_mut_ptr() as u64,
-        count: MAX as u32,
+        count: N as u32,
         pad: 0,
-        program_attach_flags: 0,
-        link_ids: links.as_mut_ptr() as u64,
-        link_attach_flags: 0,
-        revision: 0,
     };
     match bpf(PROG_QUERY, &mut attr) {
         // Nothing was ever attached there.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
         other => other?,
     };
-    let count = (attr.count as usize).min(MAX);
-    Ok(programs
-        .iter()
-        .zip(&links)
-        .take(count)
-        .map(|(&program_id, &link_id)| Attached { program_id, link_id })
-        .collect())
+    Ok(programs.into_iter().take((attr.count as usize).min(N)).collect())
 }
 
 /// Runs a program on a frame: its return value, the frame it left, and nanoseconds per run.

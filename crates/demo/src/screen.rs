@@ -73,7 +73,7 @@ impl Screen {
 
     /// A row of a table of kinds: name, figures, red where something came through that should not.
     pub fn row(&self, name: &str, sent: &str, arrived: &str, remark: &str) {
-        self.text(&format!("  {name:<42} {sent:>7} {arrived:>8}   {}", self.paint(DIM, remark)).trim_end());
+        self.text(format!("  {name:<42} {sent:>7} {arrived:>8}   {}", self.paint(DIM, remark)).trim_end());
     }
 
     /// Draws a block of lines over the one before it, which had `before` lines.

@@ -25,7 +25,6 @@ pub fn forge_udp6(source: (Mac, Ipv6), destination: (Mac, Ipv6), payload: &[u8])
 }
 
 /// Whether a frame carries these bytes anywhere: how a listener knows its frames.
-#[must_use]
 pub fn tagged_payload(tag: &'static [u8]) -> impl Fn(&[u8]) -> bool + Send + 'static {
     move |frame| frame.windows(tag.len()).any(|window| window == tag)
 }

@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use portcullis_testkit::{Agent, Lab, scapy, wait_until};
 
+/// Whether a frame, padded to 64 bytes at least, is one of a kind.
+type Pattern = fn(&[u8]) -> bool;
+
 /// What an honest boot must have sent, or the test saw nothing.
-const EXPECTED: [(&str, fn(&[u8]) -> bool); 6] = [
+const EXPECTED: [(&str, Pattern); 6] = [
     ("duplicate address detection", |f| icmp6(f) == Some(135) && f[22..38] == [0; 16]),
     ("an MLD report behind its router alert", |f| {
         f[12..14] == [0x86, 0xdd] && f[20] == 0 && f.get(62) == Some(&143)

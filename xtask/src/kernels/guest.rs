@@ -38,7 +38,10 @@ pub fn boot(kernel: &Kernel, initramfs: &Path, verbose: bool) -> Result<Report> 
 fn start(kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Child> {
     let serial = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-nodefaults", "-no-user-config", "-no-reboot"])
+        // Without cx16: QEMU 7.2's emulation of cmpxchg16b can corrupt the flags, and Linux 6.12 uses it for
+        // every allocation (seen as a kernel panic in __kmalloc).
+        .args(["-accel", "tcg", "-cpu", "max,cx16=off", "-m", "1024"])
+        .args(["-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-nic", "none"])
         .arg("-kernel")
         .arg(kernel.image())

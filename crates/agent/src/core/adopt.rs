@@ -70,6 +70,7 @@ impl Core {
             spaces: Spaces::new()?,
             unbound: HashMap::new(),
             repairs: 0,
+            ticks: 0,
             warnings,
             started: jiff::Timestamp::now(),
         };

@@ -55,6 +55,7 @@ pub struct Core {
     /// Programs on interfaces without a binding.
     unbound: HashMap<Anchor, (Arc<Space>, Attachment)>,
     repairs: u64,
+    ticks: u32,
     warnings: Vec<String>,
     started: jiff::Timestamp,
 }

@@ -1,15 +1,17 @@
 //! The world changes: interfaces come and go, and others touch what is ours.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use portcullis_abi::{Endpoint, Ipv6};
 use portcullis_datapath::{Anchor, Attachment, HookState};
 use portcullis_inventory::{Change, all_addresses};
 
-use super::place::{Space, Spaces};
-use super::{Core, Entry, Trouble};
+use super::place::Spaces;
+use super::{Bound, Core, Entry, Trouble};
+
+/// Ticks between two looks at the node's addresses.
+const NODES_EVERY: u32 = 16;
 
 /// What a look at an endpoint's hook asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,11 @@ impl Core {
         self.check_hooks();
         self.check_tables();
         self.check_spaces();
-        self.refresh_nodes();
+        // Changes are heard; this is for those that were not.
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(NODES_EVERY) {
+            self.refresh_nodes();
+        }
         self.expire();
     }
 
@@ -37,6 +43,9 @@ impl Core {
     }
 
     fn check_pins(&mut self) {
+        if !self.datapath.pins_changed() {
+            return;
+        }
         match self.datapath.repair_table_pins() {
             Ok(names) => {
                 for name in names {
@@ -54,38 +63,36 @@ impl Core {
     }
 
     fn check_hooks(&mut self) {
-        let mut needs = Vec::new();
-        for (space, names) in self.by_space() {
-            let attachments: Vec<&Attachment> = names
-                .iter()
-                .filter_map(|name| self.entries.get(name)?.bound.as_ref())
-                .map(|bound| &bound.attachment)
-                .collect();
-            let states = match self.datapath.states(&space.namespace, &attachments) {
-                Ok(states) => states,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot look at the hooks of a namespace");
-                    continue;
-                }
-            };
-            needs.extend(names.into_iter().zip(states));
-        }
-        for (name, state) in needs {
+        for (name, state) in self.hooks_to_mend() {
             self.mend_hook(&name, state);
         }
     }
 
-    fn by_space(&self) -> Vec<(Arc<Space>, Vec<String>)> {
-        let mut spaces: HashMap<u32, (Arc<Space>, Vec<String>)> = HashMap::new();
+    /// Endpoints whose hook is not as it is known to be. Quiet where all is well: it runs several
+    /// times a second.
+    fn hooks_to_mend(&self) -> Vec<(String, HookState)> {
+        let mut spaces: BTreeMap<u32, Vec<(&String, &Bound)>> = BTreeMap::new();
         for (name, entry) in &self.entries {
             if let Some(bound) = &entry.bound {
-                let of = spaces
-                    .entry(bound.anchor.netns)
-                    .or_insert_with(|| (Arc::clone(&bound.space), Vec::new()));
-                of.1.push(name.clone());
+                spaces.entry(bound.anchor.netns).or_default().push((name, bound));
             }
         }
-        spaces.into_values().collect()
+        let mut to_mend = Vec::new();
+        for members in spaces.values() {
+            let Some((_, first)) = members.first() else { continue };
+            let attachments: Vec<&Attachment> = members.iter().map(|(_, bound)| &bound.attachment).collect();
+            match self.datapath.states(&first.space.namespace, &attachments) {
+                Ok(states) => to_mend.extend(
+                    members
+                        .iter()
+                        .zip(states)
+                        .filter(|((_, bound), state)| *state != HookState::First || bound.hook != HookState::First)
+                        .map(|((name, _), state)| ((*name).clone(), state)),
+                ),
+                Err(error) => tracing::warn!(%error, "cannot look at the hooks of a namespace"),
+            }
+        }
+        to_mend
     }
 
     fn mend_hook(&mut self, name: &str, state: HookState) {

@@ -124,6 +124,13 @@ impl Lab {
         self.cgroups.last().context("just pushed")
     }
 
+    /// A cgroup that was added before.
+    #[must_use]
+    pub fn cgroup(&self, name: &str) -> Option<&Cgroup> {
+        let name = format!("{}-{name}", self.tag);
+        self.cgroups.iter().find(|cgroup| cgroup.path().ends_with(&name))
+    }
+
     /// One more container, its number the next one.
     pub fn add_container(&mut self) -> Result<&Container> {
         let number = self.containers.iter().map(Container::number).max().unwrap_or(0) + 1;
