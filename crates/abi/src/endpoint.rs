@@ -155,15 +155,19 @@ impl Allow {
 ///
 /// Immutable once published, but for `quarantine`: a change writes a new entry and flips
 /// the anchor's index to it, so no frame ever meets half of a change.
+///
+/// The first eight bytes stand as a frame has them from its Ethernet source on: one comparison of
+/// words tells whether the source is this MAC, the ethertype is a certain one, and the endpoint is
+/// not in quarantine ([`Self::link_word`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Endpoint {
     /// The first MAC.
     pub mac: Mac,
-    /// [`Mode`] as a number.
-    pub mode: u8,
     /// Not zero: every frame is dropped.
     pub quarantine: u8,
+    /// Zero.
+    pub zero: u8,
     /// The first IPv4 address; 0.0.0.0 where none is bound.
     pub ipv4: Ipv4,
     /// Counter slot, stable over changes of the binding; never [`crate::UNBOUND_SLOT`].
@@ -174,11 +178,55 @@ pub struct Endpoint {
     pub link_local: Ipv6,
     /// [`Allow`] bits.
     pub allow: u32,
+    /// [`Mode`] as a number.
+    pub mode: u8,
     /// Zero.
-    pub reserved: [u8; 12],
+    pub reserved: [u8; 11],
 }
 
 const _: () = assert!(size_of::<Endpoint>() == 64);
+
+impl Endpoint {
+    /// The first eight bytes in memory order: exclusive-or with those of a frame from its Ethernet
+    /// source on, this leaves the ethertype alone where the source is the first MAC and the endpoint
+    /// is not in quarantine.
+    #[inline(always)]
+    #[must_use]
+    pub const fn link_word(&self) -> u64 {
+        let m = self.mac.0;
+        u64::from_ne_bytes([m[0], m[1], m[2], m[3], m[4], m[5], self.quarantine, self.zero])
+    }
+}
+
+/// What an anchor points to, in one word, so that it changes at once. All zero: no binding, and the
+/// slot is [`crate::UNBOUND_SLOT`].
+///
+/// The slot is the entry's own, copied: a program need not wait for the entry to find its counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Pointer(pub u64);
+
+impl Pointer {
+    /// Points to an entry and its counter slot.
+    #[must_use]
+    pub const fn new(binding: u32, slot: u32) -> Self {
+        Self((slot as u64) << 32 | binding as u64)
+    }
+
+    /// Index of the [`Endpoint`] entry; 0: none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn binding(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Counter slot.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
 
 /// Key of the table of anchors that the array does not hold.
 ///

@@ -19,8 +19,8 @@ mod reason;
 pub use addr::{Ipv4, Ipv6, Mac, MacParseError};
 pub use counters::{Count, Counters, Sampler};
 pub use endpoint::{
-    Allow, AnchorKey, Direction, Endpoint, FurtherKey, FurtherKind, JournalKey, Meta, Mode, PrefixKey,
-    UnknownWord,
+    Allow, AnchorKey, Direction, Endpoint, FurtherKey, FurtherKind, JournalKey, Meta, Mode, Pointer,
+    PrefixKey, UnknownWord,
 };
 pub use event::{CAPTURE_LEN, DropEvent};
 pub use reason::{DropReason, REASON_SLOTS, UnknownReason};

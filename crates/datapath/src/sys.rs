@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -461,22 +461,22 @@ impl MappedArray {
         }
     }
 
-    fn word(&self, index: u32) -> Option<&AtomicU32> {
+    fn word(&self, index: u32) -> Option<&AtomicU64> {
         if index >= self.entries {
             return None;
         }
         // SAFETY: the element lies within the mapping and is aligned to eight bytes, since the
         // mapping is aligned to a page and the stride is a multiple of eight.
-        Some(unsafe { &*self.base.as_ptr().add(index as usize * self.stride).cast::<AtomicU32>() })
+        Some(unsafe { &*self.base.as_ptr().add(index as usize * self.stride).cast::<AtomicU64>() })
     }
 
     /// Reads the first word of an element.
-    pub fn load(&self, index: u32) -> Option<u32> {
+    pub fn load(&self, index: u32) -> Option<u64> {
         Some(self.word(index)?.load(Ordering::Acquire))
     }
 
     /// Writes the first word of an element at once; everything written before is seen before it.
-    pub fn store(&self, index: u32, value: u32) -> bool {
+    pub fn store(&self, index: u32, value: u64) -> bool {
         match self.word(index) {
             Some(word) => {
                 word.store(value, Ordering::Release);

@@ -5,7 +5,6 @@ use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_jiffies64, bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes,
 };
 use portcullis_abi::{CAPTURE_LEN, DropEvent, Sampler};
-use portcullis_engine::DropReason;
 
 use crate::{maps, settings};
 
@@ -58,7 +57,7 @@ fn refill(sampler: &mut Sampler, epoch: u32) {
 
 /// Reports a frame. Says `false` where the ring buffer is full.
 #[inline(always)]
-pub fn send(ctx: *mut __sk_buff, slot: u32, reason: DropReason, dropped: bool) -> bool {
+pub fn send(ctx: *mut __sk_buff, slot: u32, reason: u8, dropped: bool) -> bool {
     let Some(mut entry) = maps::events().reserve(0) else {
         return false;
     };
@@ -75,7 +74,7 @@ pub fn send(ctx: *mut __sk_buff, slot: u32, reason: DropReason, dropped: bool) -
             slot,
             len,
             captured,
-            reason: reason.number(),
+            reason,
             dropped: u8::from(dropped),
             vlan_tci: if (*ctx).vlan_present != 0 { ((*ctx).vlan_tci as u16).to_be_bytes() } else { [0; 2] },
             frame: [0; CAPTURE_LEN],

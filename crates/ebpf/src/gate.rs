@@ -1,64 +1,95 @@
 //! One frame through the gate: find its binding, verify, count, perhaps report.
 
 use aya_ebpf::bindings::__sk_buff;
-use portcullis_abi::{Count, Counters, Endpoint, Mode, UNBOUND_SLOT};
+use portcullis_abi::{Count, Counters, Endpoint, Mode, Pointer, REASON_SLOTS, UNBOUND_SLOT};
 use portcullis_engine::gate::{self, Binding};
 use portcullis_engine::{DropReason, Finding, Verdict};
 
 use crate::maps::{self, KernelTables};
-use crate::skb::Skb;
-use crate::{events, settings};
+use crate::skb::Linear;
+use crate::{cold, events, settings};
 
-/// Where a frame of a device begins. A type, not a function pointer, so that each program holds
-/// its own inlined copy.
-pub trait Layer {
-    /// Calls the engine.
-    fn verify(skb: &Skb, binding: &Binding<'_, KernelTables>) -> Finding;
+/// Reasons are counted in an array of this length, a power of two.
+const REASON_MASK: u32 = REASON_SLOTS as u32 - 1;
+
+/// What the hot path comes to.
+pub enum Plain {
+    /// Honest, and counted.
+    Passed,
+    /// A violation by the pointer's binding, not yet accounted for.
+    Refused(Pointer, DropReason),
+    /// To be looked at more closely.
+    Unclear(Pointer),
 }
 
-/// Frames begin with an Ethernet header.
-pub struct Ethernet;
-
-impl Layer for Ethernet {
-    #[inline(always)]
-    fn verify(skb: &Skb, binding: &Binding<'_, KernelTables>) -> Finding {
-        gate::verify_ethernet(skb, binding)
-    }
-}
-
-/// Packets begin with an IP header.
-pub struct Layer3;
-
-impl Layer for Layer3 {
-    #[inline(always)]
-    fn verify(skb: &Skb, binding: &Binding<'_, KernelTables>) -> Finding {
-        gate::verify_layer3(skb, binding)
-    }
-}
-
-/// Verifies a frame that comes from the workload behind its interface.
+/// The hot path: finds the interface's binding, counts honest frames of the plain kind, and is done.
 #[inline(always)]
-pub fn run<L: Layer>(ctx: *mut __sk_buff) -> Verdict {
+pub fn plain(ctx: *mut __sk_buff) -> Plain {
     // SAFETY: a context load, rewritten by the verifier.
-    let ifindex = unsafe { (*ctx).ifindex };
-    let index = maps::binding_of(ifindex);
-    let Some(endpoint) = maps::endpoint(index) else {
-        return fail_closed(ctx);
+    let pointer = maps::pointer_of(unsafe { (*ctx).ifindex });
+    let Some(endpoint) = maps::endpoint(pointer.binding()) else {
+        return Plain::Unclear(pointer);
     };
-    if index == 0 {
-        return unbound(ctx);
+    match gate::verify_plain(&Linear::new(ctx), endpoint, &cold::FurtherOf(pointer)) {
+        // Not by entry 0, which is all zero: no frame is honest by that.
+        Some(Finding::Honest) => {
+            count_passed(ctx, pointer.slot());
+            Plain::Passed
+        }
+        Some(Finding::Violation(reason)) => Plain::Refused(pointer, reason),
+        Some(Finding::Odd(_)) | None => Plain::Unclear(pointer),
     }
-    let mode = Mode::from_number(endpoint.mode);
-    let verdict = if endpoint.quarantine != 0 {
-        Verdict::Drop(DropReason::Quarantined)
-    } else if matches!(mode, Mode::Off) {
-        Verdict::Pass
-    } else {
-        let binding = Binding { endpoint, index, tables: &KernelTables };
-        Verdict::of(mode, L::verify(&Skb::new(ctx), &binding))
-    };
-    account(ctx, endpoint.slot, verdict);
+}
+
+/// Turns what was found of a frame (as [`Finding::code`]) into what becomes of it, and counts it.
+#[inline(always)]
+pub fn settle(ctx: *mut __sk_buff, pointer: Pointer, code: u32) -> Verdict {
+    let (slot, verdict, reason) = decide(pointer, code);
+    if matches!(verdict, Verdict::Pass) {
+        count_passed(ctx, slot);
+        return verdict;
+    }
+    let sampled = events::sample(slot);
+    count(ctx, slot, verdict, reason, sampled);
+    if sampled {
+        cold::report(ctx, slot, reason, u32::from(matches!(verdict, Verdict::Drop(_))));
+    }
     verdict
+}
+
+/// The counter slot, the verdict, and the reason's number. The latter goes beside the verdict, whose own
+/// reason means nothing here: a number that a verdict holds only at times is one that the verifier
+/// believes to be read unwritten.
+#[inline(always)]
+fn decide(pointer: Pointer, code: u32) -> (u32, Verdict, u32) {
+    const DROP: Verdict = Verdict::Drop(DropReason::Internal);
+    const VIOLATION: Finding = Finding::Violation(DropReason::Internal);
+    let number = |reason: DropReason| u32::from(reason.number());
+    let Some(endpoint) = maps::endpoint(pointer.binding()) else {
+        // An anchor that points outside the table: cannot be, and must not pass.
+        return (UNBOUND_SLOT, DROP, number(DropReason::Internal));
+    };
+    if pointer.binding() == 0 {
+        let mode = Mode::from_number(settings::unbound_mode());
+        return (UNBOUND_SLOT, Verdict::of(mode, VIOLATION), number(DropReason::Unbound));
+    }
+    if endpoint.quarantine != 0 {
+        return (endpoint.slot, DROP, number(DropReason::Quarantined));
+    }
+    let finding = match code {
+        0 => Finding::Honest,
+        _ if code & Finding::ODD != 0 => Finding::Odd(DropReason::Internal),
+        _ => VIOLATION,
+    };
+    (endpoint.slot, Verdict::of(Mode::from_number(endpoint.mode), finding), code & REASON_MASK)
+}
+
+/// The binding, if its frames are to be verified at all: not where they pass or fall whatever they are.
+#[inline(always)]
+pub fn binding(index: u32) -> Option<Binding<'static, KernelTables>> {
+    let endpoint = maps::endpoint(index)?;
+    let decided = index == 0 || is_quarantined(index, endpoint) || endpoint.mode == Mode::Off as u8;
+    (!decided).then_some(Binding { endpoint, index, tables: &KernelTables })
 }
 
 /// Drops what goes to a workload in quarantine. It is counted, but not as an event: the
@@ -66,11 +97,11 @@ pub fn run<L: Layer>(ctx: *mut __sk_buff) -> Verdict {
 #[inline(always)]
 pub fn quarantine(ctx: *mut __sk_buff) -> Verdict {
     // SAFETY: a context load, rewritten by the verifier.
-    let index = maps::binding_of(unsafe { (*ctx).ifindex });
+    let index = maps::pointer_of(unsafe { (*ctx).ifindex }).binding();
     match maps::endpoint(index) {
         Some(endpoint) if is_quarantined(index, endpoint) => {
             let verdict = Verdict::Drop(DropReason::Quarantined);
-            count(ctx, endpoint.slot, verdict, true);
+            count(ctx, endpoint.slot, verdict, u32::from(DropReason::Quarantined.number()), true);
             verdict
         }
         _ => Verdict::Pass,
@@ -82,63 +113,47 @@ const fn is_quarantined(index: u32, endpoint: &Endpoint) -> bool {
     index != 0 && endpoint.quarantine != 0
 }
 
-/// An interface without a binding.
+/// Adds one frame to what passed on this CPU.
 #[inline(always)]
-fn unbound(ctx: *mut __sk_buff) -> Verdict {
-    let finding = Finding::Violation(DropReason::Unbound);
-    let verdict = Verdict::of(Mode::from_number(settings::unbound_mode()), finding);
-    account(ctx, UNBOUND_SLOT, verdict);
-    verdict
-}
-
-/// An anchor that points outside the table: cannot be, and must not pass.
-#[inline(always)]
-fn fail_closed(ctx: *mut __sk_buff) -> Verdict {
-    let verdict = Verdict::Drop(DropReason::Internal);
-    account(ctx, UNBOUND_SLOT, verdict);
-    verdict
-}
-
-#[inline(always)]
-fn account(ctx: *mut __sk_buff, slot: u32, verdict: Verdict) {
-    match verdict {
-        Verdict::Pass => count(ctx, slot, verdict, true),
-        Verdict::PassReported(reason) | Verdict::Audit(reason) | Verdict::Drop(reason) => {
-            let sampled = events::sample(slot);
-            count(ctx, slot, verdict, sampled);
-            if sampled && !events::send(ctx, slot, reason, matches!(verdict, Verdict::Drop(_))) {
-                lost(slot);
-            }
-        }
+fn count_passed(ctx: *mut __sk_buff, slot: u32) {
+    if let Some(counters) = counters(slot) {
+        add(&mut counters.allowed, len(ctx));
     }
 }
 
-/// Adds one frame to this CPU's counters. Plain additions: nothing else runs on this CPU in the
-/// middle of a program, and no other CPU writes here.
+/// Adds one frame that is worth an event.
 #[inline(always)]
-fn count(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, reported: bool) {
-    let Some(counters) = maps::counters(slot) else {
+fn count(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, reason: u32, reported: bool) {
+    let Some(counters) = counters(slot) else {
         return;
     };
-    // SAFETY: a context load, rewritten by the verifier.
-    let len = u64::from(unsafe { (*ctx).len });
-    // SAFETY: the pointer is this CPU's value, as long as the program runs.
-    let counters: &mut Counters = unsafe { &mut *counters };
-    let (total, reason) = match verdict {
-        Verdict::Pass => (&mut counters.allowed, None),
-        Verdict::PassReported(reason) => (&mut counters.allowed, Some(reason)),
-        Verdict::Audit(reason) => (&mut counters.audited, Some(reason)),
-        Verdict::Drop(reason) => (&mut counters.dropped, Some(reason)),
+    let total = match verdict {
+        Verdict::Pass | Verdict::PassReported(_) => &mut counters.allowed,
+        Verdict::Audit(_) => &mut counters.audited,
+        Verdict::Drop(_) => &mut counters.dropped,
     };
-    add(total, len);
-    if let Some(reason) = reason {
-        if let Some(cell) = counters.reasons.get_mut(usize::from(reason.number())) {
-            *cell = cell.wrapping_add(1);
-        }
-        if !reported {
-            counters.unsampled = counters.unsampled.wrapping_add(1);
-        }
+    add(total, len(ctx));
+    if let Some(cell) = counters.reasons.get_mut((reason & REASON_MASK) as usize) {
+        *cell = cell.wrapping_add(1);
     }
+    if !reported {
+        counters.unsampled = counters.unsampled.wrapping_add(1);
+    }
+}
+
+/// This CPU's counters. Plain additions do: nothing else runs on this CPU in the middle of a program,
+/// and no other CPU writes here.
+#[inline(always)]
+fn counters(slot: u32) -> Option<&'static mut Counters> {
+    // SAFETY: the pointer is this CPU's value, valid as long as the program runs, and each caller is
+    // done with one before it asks for another.
+    maps::counters(slot).map(|counters| unsafe { &mut *counters })
+}
+
+#[inline(always)]
+fn len(ctx: *mut __sk_buff) -> u64 {
+    // SAFETY: a context load, rewritten by the verifier.
+    u64::from(unsafe { (*ctx).len })
 }
 
 #[inline(always)]
@@ -149,9 +164,8 @@ fn add(total: &mut Count, len: u64) {
 
 /// An event that found the ring buffer full.
 #[inline(always)]
-fn lost(slot: u32) {
-    if let Some(counters) = maps::counters(slot) {
-        // SAFETY: the pointer is this CPU's value, as long as the program runs.
-        unsafe { (*counters).lost = (*counters).lost.wrapping_add(1) };
+pub fn lost(slot: u32) {
+    if let Some(counters) = counters(slot) {
+        counters.lost = counters.lost.wrapping_add(1);
     }
 }

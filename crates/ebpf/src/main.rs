@@ -6,6 +6,7 @@
 #![cfg_attr(target_arch = "bpf", no_main)]
 #![allow(missing_docs, reason = "the classifier macro makes undocumented functions")]
 
+mod cold;
 mod events;
 mod gate;
 mod maps;
@@ -18,7 +19,7 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use portcullis_engine::Verdict;
 
-use crate::gate::{Ethernet, Layer3};
+use crate::gate::Plain;
 
 /// `TCX_NEXT`, `NETKIT_NEXT` and `TC_ACT_UNSPEC`: the next program decides.
 const NEXT: i32 = -1;
@@ -28,24 +29,36 @@ const DROP: i32 = 2;
 /// Frames from a workload, on an interface with Ethernet headers (ingress of the host side, or
 /// egress of the workload's own interface).
 #[classifier]
+#[inline(always)]
 pub fn gate_ethernet(ctx: TcContext) -> i32 {
-    act(gate::run::<Ethernet>(raw(&ctx)))
+    let ctx = raw(&ctx);
+    match gate::plain(ctx) {
+        Plain::Passed => NEXT,
+        Plain::Refused(pointer, reason) => cold::settle(ctx, pointer.0, u32::from(reason.number())),
+        Plain::Unclear(pointer) => cold::ethernet(ctx, pointer.0),
+    }
 }
 
 /// Packets from a workload, on an interface without Ethernet headers (tun, L3 netkit).
 #[classifier]
+#[inline(always)]
 pub fn gate_layer3(ctx: TcContext) -> i32 {
-    act(gate::run::<Layer3>(raw(&ctx)))
+    let ctx = raw(&ctx);
+    // SAFETY: a context load, rewritten by the verifier.
+    let pointer = maps::pointer_of(unsafe { (*ctx).ifindex });
+    cold::layer3(ctx, pointer.0)
 }
 
 /// Frames to a workload in quarantine.
 #[classifier]
+#[inline(always)]
 pub fn gate_quarantine(ctx: TcContext) -> i32 {
     act(gate::quarantine(raw(&ctx)))
 }
 
 /// The cheapest program there is: what measurements are taken against.
 #[classifier]
+#[inline(always)]
 pub fn bench_empty(_ctx: TcContext) -> i32 {
     NEXT
 }

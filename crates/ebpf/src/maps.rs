@@ -22,17 +22,17 @@ use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::macros::btf_map;
 use portcullis_abi::{
     ANCHOR_ARRAY_LEN, AnchorKey, Counters, DropEvent, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN,
-    JournalKey, Meta, PrefixKey, Sampler,
+    JournalKey, Meta, Pointer, PrefixKey, Sampler, UNBOUND_SLOT,
 };
 use portcullis_engine::Tables;
 
-use crate::settings;
+use crate::{cold, settings};
 
 const ENDPOINTS_LEN: usize = 2048;
 const SLOTS: usize = 1024;
 
 #[btf_map]
-static ANCHORS: Array<u32, { ANCHOR_ARRAY_LEN as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+static ANCHORS: Array<Pointer, { ANCHOR_ARRAY_LEN as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static ANCHORS_FAR: HashMap<AnchorKey, u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
@@ -56,15 +56,25 @@ static JOURNAL: HashMap<JournalKey, [u8; JOURNAL_CHUNK_LEN], 65536, { BPF_F_NO_P
 #[btf_map]
 static META: Array<Meta, 1> = Array::new();
 
-/// The index of the binding of an interface; 0 where it has none.
+/// The binding of an interface, and its counters; nothing where it has none.
 #[inline(always)]
-pub fn binding_of(ifindex: u32) -> u32 {
+pub fn pointer_of(ifindex: u32) -> Pointer {
     if settings::is_primary() && ifindex < ANCHOR_ARRAY_LEN {
-        return ANCHORS.get(ifindex).copied().unwrap_or(0);
+        // SAFETY: a value of an array, readable while the program runs; eight aligned bytes, read
+        // with one load and never half written.
+        return ANCHORS.get_ptr(ifindex).map_or(Pointer(0), |word| unsafe { word.read_volatile() });
     }
+    Pointer(cold::far(ifindex))
+}
+
+/// The same for an interface that the array does not hold.
+#[inline(always)]
+pub fn far_pointer_of(ifindex: u32) -> Pointer {
     let key = AnchorKey { netns: settings::netns(), ifindex };
     // SAFETY: the value is copied at once; four aligned bytes are never half written.
-    unsafe { ANCHORS_FAR.get(&key) }.copied().unwrap_or(0)
+    let binding = unsafe { ANCHORS_FAR.get(&key) }.copied().unwrap_or(0);
+    let slot = endpoint(binding).map_or(UNBOUND_SLOT, |endpoint| endpoint.slot);
+    Pointer::new(binding, slot)
 }
 
 /// The entry of a binding. Entries never change while an anchor points to them (but for one byte).

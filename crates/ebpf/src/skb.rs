@@ -46,6 +46,59 @@ impl Skb {
     }
 }
 
+/// A socket buffer as it comes: only what lies in its linear area can be read.
+pub struct Linear {
+    ctx: *mut __sk_buff,
+    data: usize,
+    data_end: usize,
+}
+
+impl Linear {
+    /// Takes a look at the buffer.
+    #[inline(always)]
+    pub fn new(ctx: *mut __sk_buff) -> Self {
+        // SAFETY: context loads, rewritten by the verifier.
+        let (data, data_end) = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
+        Self { ctx, data, data_end }
+    }
+}
+
+impl Packet for Linear {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: a context load, rewritten by the verifier.
+        unsafe { (*self.ctx).len }
+    }
+
+    #[inline(always)]
+    fn head<T: FromBytes + Copy>(&self, offset: u32) -> Option<T> {
+        let start = self.data + offset as usize;
+        if start + size_of::<T>() > self.data_end {
+            return None;
+        }
+        // SAFETY: start and start + size lie within the linear area, as just checked (the verifier
+        // checks it again); any bytes are a valid T.
+        Some(unsafe { (start as *const T).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn at<T: FromBytes + Copy>(&self, offset: u32) -> Option<T> {
+        self.head(offset)
+    }
+
+    #[inline(always)]
+    fn offloaded_tag(&self) -> Option<u16> {
+        // SAFETY: context loads, rewritten by the verifier.
+        unsafe { ((*self.ctx).vlan_present != 0).then(|| (*self.ctx).vlan_tci as u16) }
+    }
+
+    #[inline(always)]
+    fn is_gso(&self) -> bool {
+        // SAFETY: a context load, rewritten by the verifier (5.7, commit b7a8c9a9f0a4).
+        unsafe { (*self.ctx).gso_size != 0 }
+    }
+}
+
 impl Packet for Skb {
     #[inline(always)]
     fn len(&self) -> u32 {

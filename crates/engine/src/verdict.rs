@@ -14,6 +14,35 @@ pub enum Finding {
     Violation(DropReason),
 }
 
+impl Finding {
+    /// The bit that tells an odd finding's code from a violation's.
+    pub const ODD: u32 = 0x100;
+
+    /// The finding as a number, for where only numbers can be handed on.
+    #[inline(always)]
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Honest => 0,
+            Self::Odd(reason) => Self::ODD | reason.number() as u32,
+            Self::Violation(reason) => reason.number() as u32,
+        }
+    }
+
+    /// The finding with this number; a number that is none is a violation.
+    #[inline(always)]
+    pub const fn from_code(code: u32) -> Self {
+        if code == 0 {
+            return Self::Honest;
+        }
+        match DropReason::from_number(code as u8) {
+            Some(reason) if code & Self::ODD != 0 => Self::Odd(reason),
+            Some(reason) => Self::Violation(reason),
+            None => Self::Violation(DropReason::Internal),
+        }
+    }
+}
+
 /// What becomes of the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]

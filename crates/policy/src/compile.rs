@@ -91,7 +91,7 @@ pub fn compile(spec: &EndpointSpec, learned: &Learned, slot: u32, binding: u32) 
         ipv6: first(&effective.ipv6),
         link_local: first(&effective.link_local),
         allow,
-        reserved: [0; 12],
+        ..Endpoint::default()
     };
     CompiledBinding { endpoint, further, prefixes }
 }

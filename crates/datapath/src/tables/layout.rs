@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use portcullis_abi::{
     ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN, JournalKey, Meta,
-    PrefixKey, Sampler,
+    Pointer, PrefixKey, Sampler,
 };
 
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ pub fn tables(settings: &Settings) -> [Table; 11] {
         flags,
     };
     [
-        row("ANCHORS", ARRAY, 4, 4, ANCHOR_ARRAY_LEN, MMAPABLE),
+        row("ANCHORS", ARRAY, 4, size::<Pointer>(), ANCHOR_ARRAY_LEN, MMAPABLE),
         row("ANCHORS_FAR", HASH, size::<AnchorKey>(), 4, endpoints.max(1024), NO_PREALLOC),
         row("ENDPOINTS", ARRAY, 4, size::<Endpoint>(), bindings, MMAPABLE),
         row("FURTHER", HASH, size::<FurtherKey>(), 4, further, NO_PREALLOC),

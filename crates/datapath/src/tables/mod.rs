@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use portcullis_abi::{
-    ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, Ipv6, Meta, PrefixKey, Sampler,
+    ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, Ipv6, Meta, Pointer, PrefixKey, Sampler,
+    UNBOUND_SLOT,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -141,10 +142,15 @@ impl Tables {
         self.endpoints.len()
     }
 
-    /// The binding that an anchor points to; 0: none.
+    /// The binding that an anchor points to; 0: none, or not as it must.
     pub fn anchor(&self, anchor: Anchor) -> Result<u32> {
         match self.array_index(anchor) {
-            Some(index) => Ok(self.anchors.load(index).unwrap_or(0)),
+            Some(index) => {
+                let pointer = self.pointer(index);
+                // With another slot than the entry's own it would be counted for somebody else.
+                let sound = pointer == self.pointer_to(pointer.binding());
+                Ok(if sound { pointer.binding() } else { 0 })
+            }
             None => Ok(self.anchors_far.get(&far(anchor))?.unwrap_or(0)),
         }
     }
@@ -153,7 +159,7 @@ impl Tables {
     pub fn point(&self, anchor: Anchor, binding: u32) -> Result<()> {
         match self.array_index(anchor) {
             Some(index) => {
-                self.anchors.store(index, binding);
+                self.anchors.store(index, self.pointer_to(binding).0);
                 Ok(())
             }
             None if binding == 0 => self.anchors_far.remove(&far(anchor)).map(drop),
@@ -165,9 +171,9 @@ impl Tables {
     pub fn all_anchors(&self) -> Result<Vec<(Anchor, u32)>> {
         let mut all = Vec::new();
         for ifindex in 0..self.anchors.len() {
-            match self.anchors.load(ifindex) {
-                Some(0) | None => {}
-                Some(binding) => all.push((Anchor { netns: self.primary, ifindex }, binding)),
+            match self.pointer(ifindex).binding() {
+                0 => {}
+                binding => all.push((Anchor { netns: self.primary, ifindex }, binding)),
             }
         }
         for key in self.anchors_far.keys::<AnchorKey>()? {
@@ -176,6 +182,18 @@ impl Tables {
             }
         }
         Ok(all)
+    }
+
+    /// What an anchor must hold to point to a binding.
+    fn pointer_to(&self, binding: u32) -> Pointer {
+        match self.endpoint(binding) {
+            Some(endpoint) if binding != 0 => Pointer::new(binding, endpoint.slot),
+            _ => Pointer::default(),
+        }
+    }
+
+    fn pointer(&self, index: u32) -> Pointer {
+        Pointer(self.anchors.load(index).unwrap_or_default())
     }
 
     const fn array_index(&self, anchor: Anchor) -> Option<u32> {

@@ -11,7 +11,8 @@ const MAPPED_BITS: u32 = 96;
 impl<T: Tables> Binding<'_, T> {
     /// Whether the address is bound. 0.0.0.0 never is.
     #[inline(always)]
-    pub(super) fn owns_ipv4(&self, address: Ipv4) -> bool {
+    #[must_use]
+    pub fn owns_ipv4(&self, address: Ipv4) -> bool {
         if address == self.endpoint.ipv4 {
             return address != Ipv4::UNSPECIFIED;
         }
@@ -36,7 +37,8 @@ impl<T: Tables> Binding<'_, T> {
 
     /// Whether the address is bound. `::` never is.
     #[inline(always)]
-    pub(super) fn owns_ipv6(&self, address: Ipv6) -> bool {
+    #[must_use]
+    pub fn owns_ipv6(&self, address: Ipv6) -> bool {
         if address == self.endpoint.ipv6 || address == self.endpoint.link_local {
             return address != Ipv6::UNSPECIFIED;
         }

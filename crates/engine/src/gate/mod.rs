@@ -5,8 +5,11 @@ mod bound;
 mod ipv4;
 mod ipv6;
 mod nd;
+mod plain;
 mod transport;
 mod vlan;
+
+pub use plain::{Further, verify_plain};
 
 use portcullis_abi::{Allow, Endpoint, FurtherKey, Mac};
 
@@ -26,11 +29,20 @@ pub struct Binding<'a, T> {
 
 /// Who spoke on the link: what link-layer addresses inside ARP and ND must agree with.
 #[derive(Clone, Copy)]
-enum LinkSource {
+pub enum LinkSource {
     /// The Ethernet source, already verified.
     Ethernet(Mac),
     /// The device has no Ethernet header: link-layer addresses mean nothing.
     None,
+}
+
+/// Where a frame's network layer begins, and what it is.
+#[derive(Clone, Copy)]
+pub struct Network {
+    /// Bytes before it.
+    pub offset: u32,
+    /// Its type.
+    pub ethertype: [u8; 2],
 }
 
 /// Length of an Ethernet header.
@@ -39,50 +51,90 @@ const ETHERNET_LEN: u32 = 14;
 /// Verifies a frame that begins with an Ethernet header.
 #[inline(always)]
 pub fn verify_ethernet<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>) -> Finding {
+    verify_link(packet, binding, |source, network| {
+        let link = LinkSource::Ethernet(source);
+        match network.ethertype {
+            ethertype::IPV4 => verify_ipv4(packet, binding, network.offset),
+            ethertype::IPV6 => verify_ipv6(packet, binding, link, network.offset),
+            ethertype::ARP => verify_arp(packet, binding, link, network.offset),
+            other => verify_other(binding, other),
+        }
+    })
+}
+
+/// Verifies a packet of a device without an Ethernet header (tun, L3 netkit): the IP checks alone.
+#[inline(always)]
+pub fn verify_layer3<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>) -> Finding {
+    match ip_version(packet) {
+        Some(4) => verify_ipv4(packet, binding, 0),
+        Some(6) => verify_ipv6(packet, binding, LinkSource::None, 0),
+        _ => Finding::Violation(DropReason::Malformed),
+    }
+}
+
+/// The version that a packet without an Ethernet header begins with.
+#[inline(always)]
+pub fn ip_version<P: Packet>(packet: &P) -> Option<u8> {
+    // Four bytes, not one: the verifier does not follow a bound of a single byte.
+    packet.head::<[u8; 4]>(0).map(|start| start[0] >> 4)
+}
+
+/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the four
+/// below are the parts of [`verify_ethernet`], for callers that must be built of small functions.
+#[inline(always)]
+pub fn verify_link<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    inner: impl FnOnce(Mac, Network) -> Finding,
+) -> Finding {
     let Some(ethernet) = packet.head::<Ethernet>(0) else {
         return Finding::Violation(DropReason::Malformed);
     };
     if !binding.owns_mac(ethernet.source) {
         return Finding::Violation(DropReason::SpoofedMac);
     }
-    let link = LinkSource::Ethernet(ethernet.source);
+    let ethertype = ethernet.ethertype;
     let offloaded = packet.offloaded_tag();
-    let in_frame = vlan::is_tag(ethernet.ethertype);
-    if offloaded.is_some() || in_frame {
-        return vlan::verify(packet, binding, link, offloaded, ethernet.ethertype);
+    if offloaded.is_some() || vlan::is_tag(ethertype) {
+        return vlan::verify(packet, binding, offloaded, ethertype, |network| {
+            inner(ethernet.source, network)
+        });
     }
-    verify_network(packet, binding, link, ETHERNET_LEN, ethernet.ethertype)
+    inner(ethernet.source, Network { offset: ETHERNET_LEN, ethertype })
 }
 
-/// Verifies a packet of a device without an Ethernet header (tun, L3 netkit): the IP checks alone.
+/// Verifies an IPv4 packet that begins at `offset`.
 #[inline(always)]
-pub fn verify_layer3<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>) -> Finding {
-    // Four bytes, not one: the verifier does not follow a bound of a single byte.
-    let Some(start) = packet.head::<[u8; 4]>(0) else {
-        return Finding::Violation(DropReason::Malformed);
-    };
-    match start[0] >> 4 {
-        4 => ipv4::verify(packet, binding, 0),
-        6 => ipv6::verify(packet, binding, LinkSource::None, 0),
-        _ => Finding::Violation(DropReason::Malformed),
-    }
+pub fn verify_ipv4<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, offset: u32) -> Finding {
+    ipv4::verify(packet, binding, offset)
 }
 
-/// Verifies what stands behind the ethertype.
+/// Verifies an IPv6 packet that begins at `offset`.
 #[inline(always)]
-fn verify_network<P: Packet, T: Tables>(
+pub fn verify_ipv6<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     link: LinkSource,
     offset: u32,
-    ethertype: [u8; 2],
 ) -> Finding {
-    match ethertype {
-        ethertype::IPV4 => ipv4::verify(packet, binding, offset),
-        ethertype::IPV6 => ipv6::verify(packet, binding, link, offset),
-        ethertype::ARP => arp::verify(packet, binding, link, offset),
-        other => binding.other_ethertype(u16::from_be_bytes(other)),
-    }
+    ipv6::verify(packet, binding, link, offset)
+}
+
+/// Verifies an ARP packet that begins at `offset`.
+#[inline(always)]
+pub fn verify_arp<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    link: LinkSource,
+    offset: u32,
+) -> Finding {
+    arp::verify(packet, binding, link, offset)
+}
+
+/// Verifies a frame of any other type.
+#[inline(always)]
+pub fn verify_other<T: Tables>(binding: &Binding<'_, T>, ethertype: [u8; 2]) -> Finding {
+    binding.other_ethertype(u16::from_be_bytes(ethertype))
 }
 
 impl<T: Tables> Binding<'_, T> {

@@ -20,6 +20,20 @@ pub(super) const TCP_LEN: u32 = 20;
 /// Length of a UDP header.
 pub(super) const UDP_LEN: u32 = 8;
 
+/// Whether a UDP header from a bound source is honest whatever the endpoint may do.
+#[inline(always)]
+pub(super) const fn is_plain_udp(source: [u8; 2], destination: [u8; 2]) -> bool {
+    const SERVERS: [u16; 2] = [DHCPV4_SERVER.to_be(), DHCPV6_SERVER.to_be()];
+    const TUNNELS: [u16; 4] = [VXLAN.to_be(), VXLAN_LINUX.to_be(), GENEVE.to_be(), WIREGUARD.to_be()];
+    let (source, destination) = (u16::from_ne_bytes(source), u16::from_ne_bytes(destination));
+    source != SERVERS[0]
+        && source != SERVERS[1]
+        && destination != TUNNELS[0]
+        && destination != TUNNELS[1]
+        && destination != TUNNELS[2]
+        && destination != TUNNELS[3]
+}
+
 impl<T: Tables> Binding<'_, T> {
     /// A UDP header from a bound source to `destination` (IPv4 mapped).
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use portcullis_abi::{Allow, FurtherKey};
 
-use super::{Binding, ETHERNET_LEN, LinkSource, verify_network};
+use super::{Binding, ETHERNET_LEN, Network};
 use crate::header::{VlanTag, be16, ethertype};
 use crate::{DropReason, Finding, Packet, Tables};
 
@@ -26,9 +26,9 @@ pub(super) const fn is_tag(ethertype: [u8; 2]) -> bool {
 pub(super) fn verify<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
-    link: LinkSource,
     offloaded: Option<u16>,
     ethertype: [u8; 2],
+    verify_inner: impl FnOnce(Network) -> Finding,
 ) -> Finding {
     let (tci, inner, offset) = match offloaded {
         Some(tci) => (tci, ethertype, ETHERNET_LEN),
@@ -47,7 +47,7 @@ pub(super) fn verify<P: Packet, T: Tables>(
     if !allowed && vid != 0 {
         return TAGGED;
     }
-    match verify_network(packet, binding, link, offset, inner) {
+    match verify_inner(Network { offset, ethertype: inner }) {
         Finding::Honest | Finding::Odd(_) if !allowed => TAGGED,
         finding => finding,
     }

@@ -98,7 +98,7 @@ fn the_common_case_is_inline_and_alone() {
         ipv6: Ipv6("fd00::2".parse::<Ipv6Addr>().unwrap().octets()),
         link_local: Ipv6("fe80::42:aff:fe00:2".parse::<Ipv6Addr>().unwrap().octets()),
         allow: 0,
-        reserved: [0; 12],
+        ..Endpoint::default()
     };
     assert_eq!(compiled, CompiledBinding { endpoint: want, further: vec![], prefixes: vec![] });
 }
