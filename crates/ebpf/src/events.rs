@@ -8,6 +8,9 @@ use portcullis_abi::{CAPTURE_LEN, DropEvent, Sampler};
 
 use crate::{maps, settings};
 
+/// A length within it is clamped by a mask.
+const _: () = assert!(CAPTURE_LEN.is_power_of_two());
+
 const NS_PER_S: u64 = 1_000_000_000;
 const HOUR_NS: u64 = 3600 * NS_PER_S;
 
@@ -61,31 +64,51 @@ pub fn send(ctx: *mut __sk_buff, slot: u32, reason: u8, dropped: bool) -> bool {
     let Some(mut entry) = maps::events().reserve(0) else {
         return false;
     };
-    // SAFETY: helpers with a valid context; context loads, rewritten by the verifier.
-    let (event, captured) = unsafe {
+    let event: *mut DropEvent = entry.as_mut_ptr();
+    // SAFETY: the event is ours until it is submitted, and each field is written in place; helpers
+    // with a valid context; context loads, rewritten by the verifier. Beyond what is captured
+    // `frame` keeps what an earlier event left: to clear it would cost more than all else here.
+    unsafe {
         let len = (*ctx).len;
-        let captured = if len < CAPTURE_LEN as u32 { len } else { CAPTURE_LEN as u32 };
-        let event = DropEvent {
-            timestamp_ns: bpf_ktime_get_ns(),
-            cgroup_id: bpf_skb_cgroup_id(ctx),
-            socket_cookie: bpf_get_socket_cookie(ctx.cast()),
-            netns: settings::netns(),
-            ifindex: (*ctx).ifindex,
-            slot,
-            len,
-            captured,
-            reason,
-            dropped: u8::from(dropped),
-            vlan_tci: if (*ctx).vlan_present != 0 { ((*ctx).vlan_tci as u16).to_be_bytes() } else { [0; 2] },
-            frame: [0; CAPTURE_LEN],
-        };
-        (event, captured)
-    };
-    let event = entry.write(event);
-    if captured > 0 {
-        // SAFETY: captured lies in 1..=CAPTURE_LEN, the length of the destination.
-        let _short = unsafe { bpf_skb_load_bytes(ctx.cast(), 0, event.frame.as_mut_ptr().cast(), captured) };
+        (*event).timestamp_ns = bpf_ktime_get_ns();
+        (*event).cgroup_id = bpf_skb_cgroup_id(ctx);
+        (*event).socket_cookie = bpf_get_socket_cookie(ctx.cast());
+        (*event).netns = settings::netns();
+        (*event).ifindex = (*ctx).ifindex;
+        (*event).slot = slot;
+        (*event).len = len;
+        (*event).reason = reason;
+        (*event).dropped = u8::from(dropped);
+        (*event).vlan_tci =
+            if (*ctx).vlan_present != 0 { ((*ctx).vlan_tci as u16).to_be_bytes() } else { [0; 2] };
+        (*event).captured = capture(ctx, len, (&raw mut (*event).frame).cast());
     }
     entry.submit(0);
     true
+}
+
+/// Copies the first bytes of the frame; answers how many.
+///
+/// Verifiers before Linux 6.8 (commit d028f87517d6) learn nothing from a comparison with zero, so
+/// the length must be bounded on both sides by arithmetic; it is read anew, so that the compiler
+/// does not know better and leave that out.
+///
+/// # Safety
+/// `frame` must be `CAPTURE_LEN` bytes that may be written.
+#[inline(always)]
+unsafe fn capture(ctx: *mut __sk_buff, len: u32, frame: *mut core::ffi::c_void) -> u32 {
+    const MASK: u32 = CAPTURE_LEN as u32 - 1;
+    const _: () = assert!(CAPTURE_LEN.is_power_of_two());
+    let captured = if len > MASK {
+        CAPTURE_LEN as u32
+    } else {
+        // SAFETY: a context load, rewritten by the verifier. An empty frame comes to CAPTURE_LEN,
+        // which the helper refuses.
+        (unsafe { (&raw const (*ctx).len).read_volatile() }.wrapping_sub(1) & MASK) + 1
+    };
+    // SAFETY: the length lies in 1..=CAPTURE_LEN, the length of the destination.
+    match unsafe { bpf_skb_load_bytes(ctx.cast(), 0, frame, captured) } {
+        0 => captured,
+        _ => 0,
+    }
 }

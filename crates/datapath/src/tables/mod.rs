@@ -12,7 +12,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use portcullis_abi::{
     ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, Ipv6, Meta, Pointer, PrefixKey, Sampler,
-    UNBOUND_SLOT,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
