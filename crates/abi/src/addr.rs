@@ -119,9 +119,7 @@ impl Ipv6 {
     #[must_use]
     pub const fn from_words(words: [u64; 2]) -> Self {
         let (a, b) = (words[0].to_ne_bytes(), words[1].to_ne_bytes());
-        Self([
-            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
-        ])
+        Self([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
     }
 
     /// Whether this lies in fe80::/10.
@@ -140,10 +138,7 @@ impl Ipv6 {
     /// The IPv4 address in `::ffff:a.b.c.d`, or `None` for a true IPv6 address.
     #[must_use]
     pub fn unmapped(self) -> Option<Ipv4> {
-        match Ipv6Addr::from(self.0).to_ipv4_mapped() {
-            Some(v4) => Some(Ipv4(v4.octets())),
-            None => None,
-        }
+        Ipv6Addr::from(self.0).to_ipv4_mapped().map(Ipv4::from)
     }
 
     /// The address as users write it: mapped IPv4 is shown as IPv4.

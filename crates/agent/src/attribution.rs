@@ -61,7 +61,9 @@ impl Attribution {
         // A cgroup that is gone has no processes, and its path may be another's by now.
         if found.exists {
             let dir = cgroups.dir(&found.path);
-            if let Some(process) = self.processes.sender(&dir, netns.map(u64::from), &mut self.budget) {
+            let shared = found.path == Path::new("/");
+            let netns = netns.map(u64::from);
+            if let Some(process) = self.processes.sender(&dir, shared, netns, &mut self.budget) {
                 sender.pid = Some(process.pid);
                 sender.command = process.command.as_deref().map(printable);
             }

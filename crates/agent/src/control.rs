@@ -50,7 +50,12 @@ pub trait Control: Send + Sync + 'static {
     /// One endpoint, by id or name.
     fn endpoint(&self, id_or_name: &str) -> Result<Endpoint, Fault>;
     /// Binds an endpoint, or changes the one of that name.
-    fn bind(&self, spec: EndpointSpec, owner: Owner, options: BindOptions) -> Result<(Endpoint, Outcome), Fault>;
+    fn bind(
+        &self,
+        spec: EndpointSpec,
+        owner: Owner,
+        options: BindOptions,
+    ) -> Result<(Endpoint, Outcome), Fault>;
     /// Binds many; each succeeds or fails by itself. One write to the disk for all of them.
     fn bind_many(
         &self,

@@ -44,7 +44,7 @@ impl Observer {
         let suspect = self.agent.suspect(event.slot);
         let decoded = decode(event, suspect.as_ref().is_some_and(|suspect| suspect.layer3));
         let reason = DropReason::from_number(event.reason);
-        let workload = suspect.as_ref().and_then(|suspect| suspect.own_netns);
+        let workload = suspect.as_ref().and_then(|suspect| suspect.workload);
         if let (Some(suspect), Some(reason)) = (&suspect, reason) {
             self.learn_if_due(&suspect.name, reason, decoded.claimed.address.as_deref());
         }
@@ -58,7 +58,8 @@ impl Observer {
             interface,
             ifindex: event.ifindex,
             netns: event.netns,
-            reason: reason.map_or_else(|| format!("reason-{}", event.reason), |reason| reason.name().to_owned()),
+            reason: reason
+                .map_or_else(|| format!("reason-{}", event.reason), |reason| reason.name().to_owned()),
             verdict: if event.dropped == 1 { "dropped" } else { "audited" }.to_owned(),
             claimed: decoded.claimed,
             bound,

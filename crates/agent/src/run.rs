@@ -133,7 +133,9 @@ impl Monitors {
             wanted
         });
         for namespace in namespaces {
-            self.tasks.entry(namespace.id.0).or_insert_with(|| tokio::spawn(monitor(Arc::clone(agent), namespace)));
+            self.tasks
+                .entry(namespace.id.0)
+                .or_insert_with(|| tokio::spawn(monitor(Arc::clone(agent), namespace)));
         }
     }
 }

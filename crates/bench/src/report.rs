@@ -81,7 +81,14 @@ fn round(value: f64, parts: f64) -> f64 {
 /// The table for people.
 pub fn print(measures: &[Measure]) {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["MEASURE", "VALUE", "UNIT", "REFERENCE", "RATIO", "TARGET"]);
+    table.load_preset(presets::NOTHING).set_header([
+        "MEASURE",
+        "VALUE",
+        "UNIT",
+        "REFERENCE",
+        "RATIO",
+        "TARGET",
+    ]);
     for measure in measures {
         let reference = match (measure.reference, measure.reference_value) {
             (Some(name), Some(value)) => format!("{name} {value:.2}"),

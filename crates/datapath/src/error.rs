@@ -23,7 +23,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// Somebody else could put tables of theirs in the place of ours.
-    #[error("{path} belongs to user {owner} or can be written by others: remove it, or name another directory with --bpffs")]
+    #[error(
+        "{path} belongs to user {owner} or can be written by others: remove it, or name another directory with --bpffs"
+    )]
     ForeignPins {
         /// The directory.
         path: PathBuf,

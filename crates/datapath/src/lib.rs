@@ -11,8 +11,8 @@
 mod attach;
 mod clsact;
 mod error;
-mod expedite;
 mod events;
+mod expedite;
 mod features;
 mod namespace;
 mod object;
@@ -23,8 +23,8 @@ mod test_run;
 
 pub use attach::{Attachment, Hook, HookState, LinkLayer, Method, Site};
 pub use error::Error;
-pub use expedite::Expedited;
 pub use events::EventStream;
+pub use expedite::Expedited;
 pub use features::{Features, possible_cpus};
 pub use namespace::Namespace;
 pub use object::{Datapath, Gate, Opened, ProgramReport, Settings};

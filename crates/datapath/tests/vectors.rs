@@ -1,5 +1,7 @@
 //! The published suite through the loaded kernel programs, by test run. Needs root.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
 use std::path::PathBuf;
 
 use portcullis_abi::{Counters, Endpoint, Mode};
@@ -77,7 +79,8 @@ fn endpoint(identity: &Identity, mode: Mode) -> Endpoint {
 fn every_case_gets_the_verdict_it_is_owed_and_moves_only_its_counters() {
     let identity = Identity::default();
     let mut kernel = Kernel::open("suite");
-    let nodes: Vec<_> = [identity.node4.map(|node| node.mapped()), identity.node6].into_iter().flatten().collect();
+    let nodes: Vec<_> =
+        [identity.node4.map(|node| node.mapped()), identity.node6].into_iter().flatten().collect();
     kernel.opened.tables.set_nodes(&nodes).unwrap();
     kernel.bind(&endpoint(&identity, Mode::Enforce));
     let (mut wrong, mut refused) = (Vec::new(), Vec::new());

@@ -62,18 +62,33 @@ impl Outcome {
 pub fn show(screen: &Screen, interrupt: &Interrupt, time: Duration) -> Result<Outcome> {
     let lab = lab()?;
     let mut agent = go_up(screen, &lab)?;
+    let outcome = play(screen, interrupt, time, &lab, &mut agent);
+    if outcome.is_err() && !interrupt.came() {
+        screen.title("What the agent said", "");
+        screen.text(&agent.log());
+    }
+    outcome
+}
+
+fn play(
+    screen: &Screen,
+    interrupt: &Interrupt,
+    time: Duration,
+    lab: &Lab,
+    agent: &mut Agent,
+) -> Result<Outcome> {
     interrupt.check()?;
-    let kinds = attack::kinds(&lab)?;
-    let watch = Watch::start(&lab, &kinds)?;
-    let pings = honest(&lab)?;
+    let kinds = attack::kinds(lab)?;
+    let watch = Watch::start(lab, &kinds)?;
+    let pings = honest(lab)?;
     let mallory = lab.container(3).namespace();
     let pace = Pace { per_second: 1000, time: Duration::MAX, ..Pace::default() };
     let flood = Flood::start(mallory, "eth0", attack::frames(&kinds), pace)?;
     let mut outcome = Outcome::default();
 
     screen.title("3  The same forgeries, while everybody works", "live, as the gate counts");
-    live(screen, interrupt, &agent, &flood, &watch, time)?;
-    unattended(screen, interrupt, &mut agent, &flood, &watch, &mut outcome)?;
+    live(screen, interrupt, agent, &flood, &watch, time)?;
+    unattended(screen, interrupt, agent, &flood, &watch, &mut outcome)?;
 
     outcome.sent = flood.stop()?;
     for stream in pings {
@@ -81,7 +96,7 @@ pub fn show(screen: &Screen, interrupt: &Interrupt, time: Duration) -> Result<Ou
         outcome.pings.sent += sent;
         outcome.pings.received += received;
     }
-    let endpoints = settled(&agent, outcome.sent)?;
+    let endpoints = settled(agent, outcome.sent)?;
     let arrived = watch.stop()?;
     outcome.arrived = arrived.iter().sum();
     for endpoint in &endpoints {

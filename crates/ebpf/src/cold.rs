@@ -143,6 +143,13 @@ pub extern "C" fn settle(ctx: *mut __sk_buff, pointer: u64, code: u32) -> i32 {
     act(gate::settle(ctx, Pointer(pointer), code))
 }
 
+/// Counts a violation, and says what becomes of the frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn refuse(ctx: *mut __sk_buff, slot: u32, mode: u32, reason: u32) -> i32 {
+    act(gate::refuse(ctx, slot, mode as u8, reason))
+}
+
 /// Sends an event, or counts that it could not.
 #[unsafe(no_mangle)]
 #[inline(never)]

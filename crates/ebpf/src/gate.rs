@@ -16,8 +16,15 @@ const REASON_MASK: u32 = REASON_SLOTS as u32 - 1;
 pub enum Plain {
     /// Honest, and counted.
     Passed,
-    /// A violation by the pointer's binding, not yet accounted for.
-    Refused(Pointer, DropReason),
+    /// A violation, not yet accounted for.
+    Refused {
+        /// Counter slot.
+        slot: u32,
+        /// The endpoint's mode.
+        mode: u8,
+        /// What it did.
+        reason: DropReason,
+    },
     /// To be looked at more closely.
     Unclear(Pointer),
 }
@@ -36,8 +43,10 @@ pub fn plain(ctx: *mut __sk_buff) -> Plain {
             count_passed(ctx, pointer.slot());
             Plain::Passed
         }
-        Some(Finding::Violation(reason)) => Plain::Refused(pointer, reason),
-        Some(Finding::Odd(_)) | None => Plain::Unclear(pointer),
+        Some(Finding::Violation(reason)) if pointer.binding() != 0 => {
+            Plain::Refused { slot: pointer.slot(), mode: endpoint.mode, reason }
+        }
+        Some(Finding::Violation(_) | Finding::Odd(_)) | None => Plain::Unclear(pointer),
     }
 }
 
@@ -45,6 +54,18 @@ pub fn plain(ctx: *mut __sk_buff) -> Plain {
 #[inline(always)]
 pub fn settle(ctx: *mut __sk_buff, pointer: Pointer, code: u32) -> Verdict {
     let (slot, verdict, reason) = decide(pointer, code);
+    conclude(ctx, slot, verdict, reason)
+}
+
+/// The same for a violation by an endpoint that is not in quarantine.
+#[inline(always)]
+pub fn refuse(ctx: *mut __sk_buff, slot: u32, mode: u8, reason: u32) -> Verdict {
+    const VIOLATION: Finding = Finding::Violation(DropReason::Internal);
+    conclude(ctx, slot, Verdict::of(Mode::from_number(mode), VIOLATION), reason)
+}
+
+#[inline(always)]
+fn conclude(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, reason: u32) -> Verdict {
     if matches!(verdict, Verdict::Pass) {
         count_passed(ctx, slot);
         return verdict;

@@ -34,7 +34,9 @@ pub fn gate_ethernet(ctx: TcContext) -> i32 {
     let ctx = raw(&ctx);
     match gate::plain(ctx) {
         Plain::Passed => NEXT,
-        Plain::Refused(pointer, reason) => cold::settle(ctx, pointer.0, u32::from(reason.number())),
+        Plain::Refused { slot, mode, reason } => {
+            cold::refuse(ctx, slot, u32::from(mode), u32::from(reason.number()))
+        }
         Plain::Unclear(pointer) => cold::ethernet(ctx, pointer.0),
     }
 }

@@ -72,7 +72,7 @@ pub fn pointer_of(ifindex: u32) -> Pointer {
 pub fn far_pointer_of(ifindex: u32) -> Pointer {
     let key = AnchorKey { netns: settings::netns(), ifindex };
     // SAFETY: the value is copied at once; four aligned bytes are never half written.
-    let binding = unsafe { ANCHORS_FAR.get(&key) }.copied().unwrap_or(0);
+    let binding = unsafe { ANCHORS_FAR.get(key) }.copied().unwrap_or(0);
     let slot = endpoint(binding).map_or(UNBOUND_SLOT, |endpoint| endpoint.slot);
     Pointer::new(binding, slot)
 }
@@ -128,6 +128,6 @@ impl Tables for KernelTables {
     fn is_node(&self, address: &Ipv6) -> bool {
         let key = address.words();
         // SAFETY: the value is not looked at.
-        unsafe { NODES.get(&key) }.is_some()
+        unsafe { NODES.get(key) }.is_some()
     }
 }

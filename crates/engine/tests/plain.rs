@@ -1,5 +1,7 @@
 //! The shortcut for plain frames against the full verification: where it answers, both agree.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::sync::LazyLock;
 
 use portcullis_abi::{Allow, Endpoint, FurtherKey, Ipv4, Ipv6, Mac, Mode, PrefixKey};
@@ -96,7 +98,12 @@ fn no_frame_is_plain_by_an_empty_entry_a_quarantined_one_or_under_a_tag() {
     for frame in plain_frames(bound.mac, bound.ipv4, bound.ipv6) {
         let packet = SlicePacket::new(&frame);
         for quarantine in 1..=u8::MAX {
-            assert_eq!(verify_plain(&packet, &Endpoint { quarantine, ..bound }, &Nobody), None);
+            let quarantined = Endpoint { quarantine, ..bound };
+            assert_eq!(verify_plain(&packet, &quarantined, &Nobody), None);
+            // An ethertype that hides the flag.
+            let mut strange = frame.clone();
+            strange[12] ^= quarantine;
+            assert_eq!(verify_plain(&SlicePacket::new(&strange), &quarantined, &Nobody), None);
         }
         assert_eq!(verify_plain(&packet.with_tag(0), &bound, &Nobody), None);
     }

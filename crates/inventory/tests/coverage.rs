@@ -85,7 +85,11 @@ fn a_host_inside_a_namespace_keeps_its_own_side() {
         host.run(&format!("ip link add {end} type veth peer name eth0 netns {}", lab.name));
     }
     host.run("ip link set up0 master br0");
-    assert_eq!(rows_seen_from(&agent, &[&host, &web]).len(), 0, "what it has no cable to is not its business");
+    assert_eq!(
+        rows_seen_from(&agent, &[&host, &web]).len(),
+        0,
+        "what it has no cable to is not its business"
+    );
     agent.run(&format!("ip link add cable type veth peer name far netns {}", host.name));
     let mut rows = rows_seen_from(&agent, &[&host, &web, &db, &outside]);
     rows.retain(|row| !row.in_agent_netns);

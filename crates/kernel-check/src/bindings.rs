@@ -106,8 +106,7 @@ fn prefixes(identity: &Identity) -> Result<()> {
         PrefixKey::prefix(BINDING, Ipv4([10, 7, 0, 0]).mapped(), 96 + 16),
         PrefixKey::prefix(BINDING, net6, 64),
     ];
-    let mut kernel =
-        bound("prefixes", identity, Allow::PREFIX_IPV4 | Allow::PREFIX_IPV6, &[], &keys)?;
+    let mut kernel = bound("prefixes", identity, Allow::PREFIX_IPV4 | Allow::PREFIX_IPV6, &[], &keys)?;
     let mac = identity.mac;
     kernel.expect("inside", &tcp4(identity, mac, Ipv4([10, 7, 200, 3])), Action::Next)?;
     kernel.expect("before", &tcp4(identity, mac, Ipv4([10, 6, 255, 255])), Action::Drop)?;

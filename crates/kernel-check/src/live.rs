@@ -111,7 +111,11 @@ pub fn probe(link: &Link) -> Result<()> {
     let summary = &card.summary;
     println!(
         "live suite: {} of {} forgeries stopped, {} of {} honest frames passed, {} not run",
-        summary.forged_stopped, summary.forged_total, summary.honest_passed, summary.honest_total, summary.not_run
+        summary.forged_stopped,
+        summary.forged_total,
+        summary.honest_passed,
+        summary.honest_total,
+        summary.not_run
     );
     if !card.held() {
         let failures: Vec<String> = card.failures().into_iter().map(|row| row.join(" ")).collect();

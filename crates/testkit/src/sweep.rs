@@ -21,12 +21,22 @@ const NETNS: &str = "/run/netns";
 /// Sweeps, the first time that it is called in this process.
 pub fn once() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(sweep);
+    // Nothing is this process's own yet: what carries its id is of an earlier one that had the same.
+    ONCE.call_once(|| sweep_where(|pid| pid == std::process::id() || is_dead(pid)));
 }
 
 /// Takes away what labs of dead processes left: namespaces and the processes in them, pins, cgroups,
 /// temporary directories. Everything of a lab carries the process id in its name.
 pub fn sweep() {
+    sweep_where(is_dead);
+}
+
+fn is_dead(pid: u32) -> bool {
+    !Path::new("/proc").join(pid.to_string()).exists()
+}
+
+fn sweep_where(gone: impl Fn(u32) -> bool) {
+    let leftovers = |directory: &Path| leftovers(directory, &gone);
     let names = leftovers(Path::new(NETNS));
     processes_in(&names);
     namespaces(&names);
@@ -97,13 +107,13 @@ pub fn pins(directory: &Path) {
     let _left = fs::remove_dir(directory);
 }
 
-/// Names in a directory that belong to labs of dead processes.
-fn leftovers(directory: &Path) -> Vec<String> {
+/// Names in a directory that belong to labs of processes that are gone.
+fn leftovers(directory: &Path, gone: &impl Fn(u32) -> bool) -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| owner(name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()))
+        .filter(|name| owner(name).is_some_and(gone))
         .collect()
 }
 

@@ -47,12 +47,20 @@ impl Processes {
         Self { proc: proc.into() }
     }
 
-    /// The one process in the cgroup at `dir` that can have sent something from `netns`.
-    pub(super) fn sender(&self, dir: &Path, netns: Option<u64>, budget: &mut Budget) -> Option<Process> {
+    /// The one process in the cgroup at `dir` that can have sent something from `netns`. In a cgroup
+    /// that is `shared` by all that nobody put elsewhere, being alone proves little: whoever sent
+    /// may have gone since, so a socket that could have sent it is asked for.
+    pub(super) fn sender(
+        &self,
+        dir: &Path,
+        shared: bool,
+        netns: Option<u64>,
+        budget: &mut Budget,
+    ) -> Option<Process> {
         let candidates = self.candidates(dir, netns, budget).ok()?;
         let chosen = match &candidates[..] {
             [] => return None,
-            [only] => only,
+            [only] if !shared => only,
             several => only_socket_holder(several, budget).ok()??,
         };
         let comm = self.proc.join(chosen.pid.to_string()).join("comm");

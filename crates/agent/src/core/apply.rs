@@ -41,9 +41,12 @@ impl Core {
     /// neighbour's or the host's. Declared addresses were checked when they were declared.
     fn withhold(&self, entry: &Entry, place: &Place, learned: &mut Learned) {
         // What the kernel derives from a MAC is as much one's own as the MAC, whose claim is checked.
-        let derived: Vec<std::net::Ipv6Addr> =
-            effective_macs(&entry.record.spec, learned).iter().map(|mac| mac.eui64_link_local().into()).collect();
-        if place.scope.private.is_some() || learned.link_local.iter().all(|address| derived.contains(address)) {
+        let derived: Vec<std::net::Ipv6Addr> = effective_macs(&entry.record.spec, learned)
+            .iter()
+            .map(|mac| mac.eui64_link_local().into())
+            .collect();
+        if place.scope.private.is_some() || learned.link_local.iter().all(|address| derived.contains(address))
+        {
             return;
         }
         let host: Vec<_> = portcullis_inventory::all_addresses(&place.space.netns)
@@ -54,9 +57,11 @@ impl Core {
                 || self.holders(entry, place).any(|other| {
                     other.bound.as_ref().is_some_and(|bound| {
                         bound.compiled.endpoint.link_local == address.into()
-                            || bound.compiled.further.iter().any(|key| {
-                                key.value == portcullis_abi::Ipv6::from(address).words()
-                            })
+                            || bound
+                                .compiled
+                                .further
+                                .iter()
+                                .any(|key| key.value == portcullis_abi::Ipv6::from(address).words())
                     })
                 })
         };
@@ -109,8 +114,15 @@ impl Core {
         self.claims
             .claim(&Resolved::found(spec, &known.learned, place.scope, place.link.index))
             .map_err(|conflict| Fault::Conflict(conflict.to_string()))?;
-        if entry.bound.as_ref().is_some_and(|bound| bound.anchor != anchor || bound.attachment.site() != place.site) {
+        if entry
+            .bound
+            .as_ref()
+            .is_some_and(|bound| bound.anchor != anchor || bound.attachment.site() != place.site)
+        {
             self.release(entry);
+        }
+        if entry.peer != known.peer {
+            entry.workload.take();
         }
         entry.scope = Some(place.scope);
         entry.learned = known.learned;
@@ -160,8 +172,15 @@ impl Core {
                     };
                     let space = Arc::clone(&place.space);
                     let hook = HookState::First;
-                    entry.bound =
-                        Some(Bound { anchor, space, compiled: fresh, binding, attachment, inward: None, hook });
+                    entry.bound = Some(Bound {
+                        anchor,
+                        space,
+                        compiled: fresh,
+                        binding,
+                        attachment,
+                        inward: None,
+                        hook,
+                    });
                     self.names_by_anchor.insert(anchor, entry.record.spec.name.clone());
                 }
             }
@@ -193,8 +212,7 @@ impl Core {
         match (quarantined, bound.inward.take()) {
             (true, None) => {
                 let site = Site { hook: opposite(bound.attachment.site().hook), ..bound.attachment.site() };
-                let (attachment, _) =
-                    self.datapath.attach(&bound.space.namespace, site, Gate::Quarantine)?;
+                let (attachment, _) = self.datapath.attach(&bound.space.namespace, site, Gate::Quarantine)?;
                 bound.inward = Some(attachment);
             }
             (false, Some(attachment)) => self.datapath.detach(Some(&bound.space.namespace), attachment)?,

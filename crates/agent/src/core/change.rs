@@ -45,8 +45,7 @@ impl Core {
         options: BindOptions,
     ) -> Vec<Result<(Endpoint, Outcome), Fault>> {
         let _expedited = Expedited::for_attachments(specs.len());
-        let results: Vec<_> =
-            specs.into_iter().map(|spec| self.bind_unsaved(spec, owner, options)).collect();
+        let results: Vec<_> = specs.into_iter().map(|spec| self.bind_unsaved(spec, owner, options)).collect();
         let changed: Vec<&str> = results
             .iter()
             .flatten()
@@ -89,19 +88,21 @@ impl Core {
                     return Err(fault);
                 }
                 // Quarantine is a response to the workload, not a property of its binding.
-                let spec = EndpointSpec { quarantined: entry.record.spec.quarantined || spec.quarantined, ..spec };
+                let spec =
+                    EndpointSpec { quarantined: entry.record.spec.quarantined || spec.quarantined, ..spec };
                 let outcome = if entry.record.spec == spec { Outcome::Unchanged } else { Outcome::Updated };
                 entry.record.spec = spec;
                 (entry, outcome)
             }
             None => (self.new_entry(spec, owner)?, Outcome::Created),
         };
-        let result = self.apply(&mut entry).and_then(|()| match (&entry.trouble, outcome, options.allow_missing) {
-            (Some(Trouble::Waiting(why)), Outcome::Created, false) => Err(Fault::NotFound(format!(
-                "{why}; to bind it before it exists, allow that (--allow-missing)"
-            ))),
-            _ => Ok(()),
-        });
+        let result =
+            self.apply(&mut entry).and_then(|()| match (&entry.trouble, outcome, options.allow_missing) {
+                (Some(Trouble::Waiting(why)), Outcome::Created, false) => Err(Fault::NotFound(format!(
+                    "{why}; to bind it before it exists, allow that (--allow-missing)"
+                ))),
+                _ => Ok(()),
+            });
         let id = entry.record.id.clone();
         self.names_by_id.insert(id, name.clone());
         self.entries.insert(name.clone(), entry);
@@ -148,9 +149,7 @@ impl Core {
         let name = self.resolve(id_or_name)?;
         let endpoint = self.view_by_name(&name)?;
         self.forbid_file_owned(&name)?;
-        self.store
-            .remove(&[endpoint.id.as_str()])
-            .map_err(|error| Fault::Failed(error.to_string()))?;
+        self.store.remove(&[endpoint.id.as_str()]).map_err(|error| Fault::Failed(error.to_string()))?;
         if let Some(entry) = self.entries.remove(&name) {
             self.forget(entry);
         }
@@ -188,8 +187,11 @@ impl Core {
     pub(super) fn quarantine(&mut self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault> {
         let name = self.resolve(id_or_name)?;
         self.change(&name, |spec| spec.quarantined = quarantined)?;
-        let (topic, words) =
-            if quarantined { ("quarantined", "in quarantine") } else { ("released", "released from quarantine") };
+        let (topic, words) = if quarantined {
+            ("quarantined", "in quarantine")
+        } else {
+            ("released", "released from quarantine")
+        };
         self.bus.notice(topic, Some(&name), format!("endpoint \"{name}\" {words}"));
         self.view_by_name(&name)
     }
@@ -261,17 +263,19 @@ impl Core {
 
     /// Writes records to disk and to the kernel's journal.
     pub(super) fn save(&mut self, names: &[&str]) -> Result<(), Fault> {
-        let records: Vec<Record> =
-            names.iter().filter_map(|name| self.entries.get(*name)).map(|entry| entry.record.clone()).collect();
+        let records: Vec<Record> = names
+            .iter()
+            .filter_map(|name| self.entries.get(*name))
+            .map(|entry| entry.record.clone())
+            .collect();
         if records.is_empty() {
             return Ok(());
         }
         self.store.put(&records).map_err(|error| Fault::Failed(error.to_string()))?;
         for record in &records {
-            let written = record
-                .encode()
-                .map_err(|error| error.to_string())
-                .and_then(|text| self.tables.write_journal(record.slot, &text).map_err(|error| error.to_string()));
+            let written = record.encode().map_err(|error| error.to_string()).and_then(|text| {
+                self.tables.write_journal(record.slot, &text).map_err(|error| error.to_string())
+            });
             if let Err(error) = written {
                 tracing::warn!(%error, "cannot write the kernel's journal");
             }
@@ -302,7 +306,9 @@ fn no_such(id_or_name: &str) -> Fault {
 fn owned_by_other(name: &str, owner: Owner) -> Fault {
     let where_to = match owner {
         Owner::File => "it is declared in the configuration file: change it there and restart the agent",
-        Owner::Api => "it was bound through the API: unbind it first, or take it out of the configuration file",
+        Owner::Api => {
+            "it was bound through the API: unbind it first, or take it out of the configuration file"
+        }
     };
     Fault::Conflict(format!("endpoint \"{name}\" belongs to another owner; {where_to}"))
 }
@@ -311,7 +317,11 @@ fn owned_by_other(name: &str, owner: Owner) -> Fault {
 fn fresh_id() -> String {
     let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     let id: String = uuid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    if id.len() == 12 { id } else { format!("{:012x}", portcullis_datapath::monotonic_ns() & 0xffff_ffff_ffff) }
+    if id.len() == 12 {
+        id
+    } else {
+        format!("{:012x}", portcullis_datapath::monotonic_ns() & 0xffff_ffff_ffff)
+    }
 }
 
 fn describe(endpoint: &Endpoint) -> String {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use portcullis_datapath::EventStream;
 use portcullis_inventory::{Change, Netns};
 use portcullis_policy::api::{Endpoint, EndpointPatch, Event, State, Status};
-use portcullis_policy::model::{EndpointSpec, Owner};
+use portcullis_policy::model::{Direction, EndpointSpec, Owner};
 use tokio::sync::broadcast;
 
 use super::adopt::StartError;
-use super::Core;
+use super::{Core, Entry};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{BindOptions, Control, Fault, Outcome};
@@ -26,8 +26,8 @@ pub struct Suspect {
     pub bound: Vec<String>,
     /// Whether its frames have no Ethernet header.
     pub layer3: bool,
-    /// The namespace of an interface that was bound from inside.
-    pub own_netns: Option<u32>,
+    /// The network namespace of the workload.
+    pub workload: Option<u32>,
 }
 
 /// The agent's core.
@@ -68,7 +68,8 @@ impl Agent {
         let mut seen = HashSet::from([core.spaces.own().inode()]);
         let own = core.spaces.own().netns.clone();
         let bound = core.entries.values().filter_map(|entry| entry.bound.as_ref());
-        let others = bound.filter(|bound| seen.insert(bound.anchor.netns)).map(|bound| bound.space.netns.clone());
+        let others =
+            bound.filter(|bound| seen.insert(bound.anchor.netns)).map(|bound| bound.space.netns.clone());
         std::iter::once(own).chain(others).collect()
     }
 
@@ -80,7 +81,6 @@ impl Agent {
         let entry = core.entries.get(name)?;
         let endpoint = core.view_by_name(name).ok()?;
         let bound = endpoint.addresses.into_iter().chain(endpoint.learned).chain(endpoint.macs).collect();
-        let private = entry.scope.is_some_and(|scope| scope.private.is_some());
         Some(Suspect {
             name: name.clone(),
             interface: endpoint.interface.name,
@@ -89,7 +89,7 @@ impl Agent {
                 .bound
                 .as_ref()
                 .is_some_and(|bound| bound.attachment.gate() == portcullis_datapath::Gate::Layer3),
-            own_netns: entry.bound.as_ref().filter(|_| private).map(|bound| bound.anchor.netns),
+            workload: *entry.workload.get_or_init(|| workload(entry)),
         })
     }
 
@@ -102,6 +102,18 @@ impl Agent {
         // A panic elsewhere leaves the kernel side as it was; going on is safer than stopping.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The namespace behind an endpoint: a look at every namespace there is, so it is done once.
+fn workload(entry: &Entry) -> Option<u32> {
+    let bound = entry.bound.as_ref()?;
+    let direction = entry.record.spec.direction;
+    if direction == Direction::Egress {
+        return Some(bound.anchor.netns);
+    }
+    let link = bound.space.link_by_index(bound.anchor.ifindex).ok()??;
+    let learned = portcullis_inventory::learn(&bound.space.netns, &link, direction).ok()?;
+    learned.workload_netns.map(|(id, _)| id.0)
 }
 
 impl Control for Agent {
@@ -118,7 +130,12 @@ impl Control for Agent {
         core.view_by_name(&core.resolve(id_or_name)?)
     }
 
-    fn bind(&self, spec: EndpointSpec, owner: Owner, options: BindOptions) -> Result<(Endpoint, Outcome), Fault> {
+    fn bind(
+        &self,
+        spec: EndpointSpec,
+        owner: Owner,
+        options: BindOptions,
+    ) -> Result<(Endpoint, Outcome), Fault> {
         self.core().bind(spec, owner, options)
     }
 

@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 mod change;
+mod follow;
 mod handle;
 mod indices;
 mod place;
@@ -14,6 +15,7 @@ mod repair;
 mod unbound;
 mod view;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -67,6 +69,8 @@ struct Entry {
     learned: Learned,
     settled: bool,
     peer: Option<PeerRef>,
+    /// Inode number of the workload's network namespace; looked up when first asked for.
+    workload: OnceCell<Option<u32>>,
     scope: Option<NetworkScope>,
     bound: Option<Bound>,
     /// Why it is not bound.
@@ -102,6 +106,7 @@ impl Entry {
             learned: Learned { macs: Vec::new(), link_local: Vec::new(), local: Vec::new() },
             settled: false,
             peer: None,
+            workload: OnceCell::new(),
             scope: None,
             bound: None,
             trouble: None,

@@ -146,7 +146,9 @@ impl Place {
             Direction::Egress => Hook::Egress,
         };
         let method = match link.kind {
-            LinkKind::Netkit if direction == Direction::Ingress && link.netkit_primary != Some(false) => Method::Netkit,
+            LinkKind::Netkit if direction == Direction::Ingress && link.netkit_primary != Some(false) => {
+                Method::Netkit
+            }
             _ if tcx => Method::Tcx,
             _ => Method::Clsact,
         };
@@ -173,10 +175,10 @@ fn failed(error: portcullis_inventory::Error) -> Fault {
 
 /// Says where an interface was looked for.
 pub fn missing(interface: &InterfaceRef) -> Fault {
-    let place = interface
-        .netns
-        .as_ref()
-        .map_or_else(|| "the agent's network namespace".to_owned(), |path| format!("network namespace {path}"));
+    let place = interface.netns.as_ref().map_or_else(
+        || "the agent's network namespace".to_owned(),
+        |path| format!("network namespace {path}"),
+    );
     Fault::NotFound(format!(
         "interface {} does not exist in {place}: check the name with `ip link`, or name its namespace with --netns",
         interface.name

@@ -1,11 +1,11 @@
-//! The world changes: interfaces come and go, and others touch what is ours.
+//! Others touch what is ours: whatever they took away or displaced is put back.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use portcullis_abi::{Endpoint, Ipv6};
-use portcullis_datapath::{Anchor, Attachment, HookState};
-use portcullis_inventory::{Change, all_addresses};
+use portcullis_datapath::{Attachment, HookState};
+use portcullis_inventory::all_addresses;
 
 use super::place::Spaces;
 use super::{Bound, Core, Entry, Trouble};
@@ -54,15 +54,18 @@ impl Core {
             }
             Err(error) => tracing::error!(%error, "cannot put back a table's pin"),
         }
-        let attachments = self.entries.values().filter_map(|entry| entry.bound.as_ref()).flat_map(attachments);
+        let attachments =
+            self.entries.values().filter_map(|entry| entry.bound.as_ref()).flat_map(attachments);
         match self.datapath.repair_link_pins(attachments) {
             Ok(0) => {}
-            Ok(count) => self.repaired(None, format!("{count} pins of links had been removed and were put back")),
+            Ok(count) => {
+                self.repaired(None, format!("{count} pins of links had been removed and were put back"))
+            }
             Err(error) => tracing::error!(%error, "cannot put back a link's pin"),
         }
     }
 
-    fn check_hooks(&mut self) {
+    pub(super) fn check_hooks(&mut self) {
         for (name, state) in self.hooks_to_mend() {
             self.mend_hook(&name, state);
         }
@@ -86,7 +89,9 @@ impl Core {
                     members
                         .iter()
                         .zip(states)
-                        .filter(|((_, bound), state)| *state != HookState::First || bound.hook != HookState::First)
+                        .filter(|((_, bound), state)| {
+                            *state != HookState::First || bound.hook != HookState::First
+                        })
                         .map(|((name, _), state)| ((*name).clone(), state)),
                 ),
                 Err(error) => tracing::warn!(%error, "cannot look at the hooks of a namespace"),
@@ -146,7 +151,11 @@ impl Core {
             }
             Err(error) => {
                 set_hook(entry, state.clone());
-                self.bus.notice("bypassed", Some(&name), format!("the gate is not first on its hook: {error}"));
+                self.bus.notice(
+                    "bypassed",
+                    Some(&name),
+                    format!("the gate is not first on its hook: {error}"),
+                );
             }
         }
     }
@@ -166,14 +175,18 @@ impl Core {
     }
 
     /// The interface is gone or another: out of the kernel, and bound again where it is now.
-    fn look_again(&mut self, entry: &mut Entry) {
+    pub(super) fn look_again(&mut self, entry: &mut Entry) {
         let name = entry.record.spec.name.clone();
         let was_bound = entry.bound.is_some();
         self.release(entry);
         match self.apply(entry) {
             Ok(()) => match (&entry.trouble, was_bound) {
                 (Some(Trouble::Waiting(why)), true) => {
-                    self.bus.notice("waiting", Some(&name), format!("{why}; it is bound again when it returns"));
+                    self.bus.notice(
+                        "waiting",
+                        Some(&name),
+                        format!("{why}; it is bound again when it returns"),
+                    );
                 }
                 (None, _) => {
                     self.bus.notice("bound", Some(&name), format!("endpoint \"{name}\" is bound again"));
@@ -193,7 +206,10 @@ impl Core {
         for (name, entry) in &self.entries {
             let Some(bound) = &entry.bound else { continue };
             let intact = self.tables.anchor(bound.anchor).is_ok_and(|binding| binding == bound.binding)
-                && self.tables.endpoint(bound.binding).is_some_and(|now| same(&now, &bound.compiled.endpoint))
+                && self
+                    .tables
+                    .endpoint(bound.binding)
+                    .is_some_and(|now| same(&now, &bound.compiled.endpoint))
                 && self.tables.has_all(&bound.compiled.further, &bound.compiled.prefixes).unwrap_or(false);
             if !intact {
                 broken.push(name.clone());
@@ -208,7 +224,8 @@ impl Core {
                 .write_binding(bound.binding, &compiled.endpoint, &compiled.further, &compiled.prefixes)
                 .and_then(|()| self.tables.point(bound.anchor, bound.binding));
             match result {
-                Ok(()) => self.repaired(Some(&name), "its table entries had been changed and were put back".to_owned()),
+                Ok(()) => self
+                    .repaired(Some(&name), "its table entries had been changed and were put back".to_owned()),
                 Err(error) => self.bus.notice("failed", Some(&name), error.to_string()),
             }
         }
@@ -223,7 +240,9 @@ impl Core {
                 let path = entry.record.spec.interface.netns.as_deref();
                 match (&entry.bound, &entry.trouble) {
                     (Some(bound), _) => !Spaces::is_still(path, bound.anchor.netns),
-                    (None, Some(Trouble::Waiting(_))) => path.is_some_and(|path| std::path::Path::new(path).exists()),
+                    (None, Some(Trouble::Waiting(_))) => {
+                        path.is_some_and(|path| std::path::Path::new(path).exists())
+                    }
                     _ => false,
                 }
             })
@@ -248,131 +267,6 @@ impl Core {
             }
         }
         self.slots.expire();
-    }
-
-    /// Follows what the network says has changed in a namespace.
-    pub(super) fn follow(&mut self, netns: u32, changes: &[Change]) {
-        for change in changes {
-            match change {
-                Change::LinkGone { index, .. } => self.link_gone(Anchor { netns, ifindex: *index }),
-                Change::LinkChanged { index, name } => {
-                    self.link_changed(Anchor { netns, ifindex: *index }, name);
-                }
-                Change::PeerLinkChanged { ifindex, netns_hint } => {
-                    self.learn_again(netns, |peer| peer == (*ifindex, Some(*netns_hint)));
-                }
-                Change::AddressChanged { ifindex, netns_hint: Some(hint) } => {
-                    self.learn_again(netns, |peer| peer == (*ifindex, Some(*hint)));
-                }
-                Change::AddressChanged { netns_hint: None, .. } => {
-                    self.refresh_nodes();
-                    self.learn_again_own(netns);
-                }
-                Change::Overrun => self.look_at_all(netns),
-                Change::PeerOverrun => self.learn_again(netns, |_| true),
-            }
-        }
-    }
-
-    fn link_gone(&mut self, anchor: Anchor) {
-        if let Some((space, attachment)) = self.unbound.remove(&anchor) {
-            self.detach(&space, attachment);
-        }
-        let Some(name) = self.names_by_anchor.get(&anchor).cloned() else {
-            return;
-        };
-        if let Some(mut entry) = self.entries.remove(&name) {
-            self.look_again(&mut entry);
-            self.entries.insert(name, entry);
-        }
-    }
-
-    fn link_changed(&mut self, anchor: Anchor, interface: &str) {
-        if self.names_by_anchor.contains_key(&anchor) {
-            return;
-        }
-        let own = self.spaces.own().inode();
-        let waiting: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| {
-                entry.bound.is_none()
-                    && entry.record.spec.interface.name == interface
-                    && (entry.record.spec.interface.netns.is_some() || anchor.netns == own)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in waiting {
-            if let Some(mut entry) = self.entries.remove(&name) {
-                self.look_again(&mut entry);
-                self.entries.insert(name, entry);
-            }
-        }
-        self.cover_unbound(anchor, interface);
-    }
-
-    /// Changes were lost: every endpoint of the namespace is looked at.
-    fn look_at_all(&mut self, netns: u32) {
-        self.check_hooks();
-        let waiting: Vec<String> =
-            self.entries.iter().filter(|(_, entry)| entry.bound.is_none()).map(|(name, _)| name.clone()).collect();
-        for name in waiting {
-            if let Some(mut entry) = self.entries.remove(&name) {
-                self.look_again(&mut entry);
-                self.entries.insert(name, entry);
-            }
-        }
-        if netns == self.spaces.own().inode() {
-            self.refresh_unbound();
-            self.refresh_nodes();
-        }
-    }
-
-    /// A workload's interface got an address, or came up for the first time.
-    pub(super) fn learn_again(&mut self, netns: u32, matches: impl Fn((u32, Option<i32>)) -> bool) {
-        let names: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| {
-                entry.bound.as_ref().is_some_and(|bound| bound.anchor.netns == netns)
-                    && entry.peer.is_some_and(|peer| matches((peer.ifindex, peer.netnsid)))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.iter().for_each(|name| self.learn_one_again(name));
-    }
-
-    fn learn_again_own(&mut self, netns: u32) {
-        let names: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| {
-                entry.scope.is_some_and(|scope| scope.private.is_some() && scope.netns == netns)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.iter().for_each(|name| self.learn_one_again(name));
-    }
-
-    /// Learns an endpoint's addresses anew. Its MAC is learned only until its interface has been
-    /// up: whoever changes it later forges.
-    pub(super) fn learn_one_again(&mut self, name: &str) {
-        let Some(mut entry) = self.entries.remove(name) else {
-            return;
-        };
-        if let Ok(super::apply::Located::Here(found)) = self.locate(&entry) {
-            let (place, mut known) = *found;
-            if entry.settled {
-                known.learned.macs.clone_from(&entry.learned.macs);
-                known.settled = true;
-            }
-            if (known.learned != entry.learned || known.settled != entry.settled)
-                && let Err(fault) = self.apply_at(&mut entry, &place, known)
-            {
-                self.bus.notice("failed", Some(name), fault.to_string());
-            }
-        }
-        self.entries.insert(name.to_owned(), entry);
     }
 
     /// Tells the kernel which addresses are this node's own.

@@ -95,7 +95,9 @@ fn is_uplink(name: &str) -> bool {
     default4
         || ipv6.lines().any(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            fields.get(1) == Some(&"00") && fields.get(9) == Some(&name) && fields.first().is_some_and(|d| d.bytes().all(|b| b == b'0'))
+            fields.get(1) == Some(&"00")
+                && fields.get(9) == Some(&name)
+                && fields.first().is_some_and(|d| d.bytes().all(|b| b == b'0'))
         })
 }
 

@@ -80,7 +80,8 @@ impl Core {
 
     pub(super) fn status(&self) -> Status {
         let mut sum = KernelCounters::default();
-        let slots = self.entries.values().map(|entry| entry.record.slot).chain([portcullis_abi::UNBOUND_SLOT]);
+        let slots =
+            self.entries.values().map(|entry| entry.record.slot).chain([portcullis_abi::UNBOUND_SLOT]);
         for counters in slots.filter_map(|slot| self.tables.counters(slot).ok()) {
             sum.add(&counters);
         }
@@ -174,7 +175,10 @@ impl Core {
             interface: candidate.link.as_ref().map_or_else(|| "-".to_owned(), |link| link.name.clone()),
             index,
             netns,
-            kind: candidate.link.as_ref().map_or_else(|| "host".to_owned(), |link| link.kind.as_str().to_owned()),
+            kind: candidate
+                .link
+                .as_ref()
+                .map_or_else(|| "host".to_owned(), |link| link.kind.as_str().to_owned()),
             peer: candidate.peer.clone(),
             endpoint: entry.map(|entry| entry.record.spec.name.clone()),
             coverage,
@@ -219,7 +223,10 @@ fn judged(entry: &Entry, xdp: Option<u32>) -> (Coverage, String) {
         HookState::First => {}
         HookState::Behind(others) => {
             let ids: Vec<String> = others.iter().map(ToString::to_string).collect();
-            return (Coverage::Bypassed, format!("program {} runs before ours and may end the chain", ids.join(", ")));
+            return (
+                Coverage::Bypassed,
+                format!("program {} runs before ours and may end the chain", ids.join(", ")),
+            );
         }
         HookState::Missing | HookState::NoInterface => {
             return (Coverage::Bypassed, "our program is not on its hook; it is being put back".to_owned());

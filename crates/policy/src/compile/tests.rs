@@ -54,7 +54,10 @@ impl Tables<'_> {
         let in_prefix = |p: &PrefixKey| {
             let free = 128 - (p.prefix_len - PrefixKey::BASE_BITS);
             p.binding == BINDING
-                && (bits ^ u128::from_be_bytes(portcullis_abi::Ipv6::from_words(p.address).0)).checked_shr(free).unwrap_or(0) == 0
+                && (bits ^ u128::from_be_bytes(portcullis_abi::Ipv6::from_words(p.address).0))
+                    .checked_shr(free)
+                    .unwrap_or(0)
+                    == 0
         };
         let longest = self.0.prefixes.iter().filter(|p| in_prefix(p)).map(|p| p.prefix_len).max();
         inline
