@@ -123,7 +123,7 @@ impl Allow {
     pub const ROUTER: u32 = 1 << 2;
     /// Frames with any one VLAN tag; what is inside is verified all the same.
     pub const ANY_VLAN: u32 = 1 << 3;
-    /// Any ethertype.
+    /// Any ethertype, and spanning tree messages (no other LLC).
     pub const ANY_ETHERTYPE: u32 = 1 << 4;
     /// Encapsulated traffic to node addresses.
     pub const TUNNEL: u32 = 1 << 5;

@@ -100,7 +100,7 @@ pub fn measure(wants: impl Fn(&str) -> bool, rounds: usize, repeat: u32) -> Resu
         .zip(times.iter().skip(2))
         .map(|(row, &time)| Measure::beside(row.name, time, reference::NAME, reference_ns, row.target))
         .collect();
-    measures.push(Measure::alone("gate/empty-program", empty_ns, "ns"));
+    measures.push(Measure::alone("gate/empty-program", empty_ns, "ns", None));
     Ok(measures)
 }
 

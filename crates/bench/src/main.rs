@@ -3,8 +3,9 @@
 //! The kernel programs are measured with the kernel's own `BPF_PROG_TEST_RUN`, in nanoseconds per
 //! frame over an empty program of the same type, side by side with the smallest C program that
 //! keeps an interface to its IPv4 address. All of them take turns within one run, so that whatever
-//! else the machine does hits all alike.
+//! else the machine does hits all alike. The agent is measured in a lab of real interfaces.
 
+mod agent;
 mod gate;
 mod measure;
 mod reference;
@@ -59,10 +60,12 @@ fn run(args: &Args) -> Result<()> {
     if args.rounds == 0 || args.repeat == 0 {
         bail!("--rounds and --repeat must be at least 1");
     }
-    let measures = gate::measure(|name| args.wants(name), args.rounds, args.repeat)?;
-    if measures.is_empty() {
-        bail!("nothing is named {}; there are: {}", args.names.join(", "), gate::names().join(", "));
+    let known: Vec<&str> = gate::names().into_iter().chain(agent::NAMES).collect();
+    if !known.iter().any(|name| args.wants(name)) {
+        bail!("nothing is named {}; there are: {}", args.names.join(", "), known.join(", "));
     }
+    let mut measures = gate::measure(|name| args.wants(name), args.rounds, args.repeat)?;
+    measures.extend(agent::measure(|name| args.wants(name))?);
     report::print(&measures);
     match &args.json {
         Some(path) => write(path, &measures),

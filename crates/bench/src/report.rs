@@ -28,6 +28,8 @@ pub struct Measure {
 pub enum Target {
     /// This many times the reference.
     Ratio(f64),
+    /// This, in the measure's unit.
+    AtMost(f64),
 }
 
 impl Measure {
@@ -52,22 +54,24 @@ impl Measure {
     }
 
     /// A measure with nothing beside it.
-    pub fn alone(name: &str, value: f64, unit: &'static str) -> Self {
+    pub fn alone(name: &str, value: f64, unit: &'static str, target: Option<Target>) -> Self {
         Self {
             name: name.to_owned(),
-            value: round(value, 100.0),
+            value: round(value, 1000.0),
             unit,
             reference: None,
             reference_value: None,
             ratio: None,
-            target: None,
+            target,
         }
     }
 
     fn verdict(&self) -> String {
+        let said = |met| if met { "met" } else { "MISSED" };
         match (self.target, self.ratio) {
-            (Some(Target::Ratio(most)), Some(ratio)) => {
-                format!("≤ {most:.1} ×: {}", if ratio <= most { "met" } else { "MISSED" })
+            (Some(Target::Ratio(most)), Some(ratio)) => format!("≤ {most:.1} ×: {}", said(ratio <= most)),
+            (Some(Target::AtMost(most)), _) => {
+                format!("≤ {most} {}: {}", self.unit, said(self.value <= most))
             }
             _ => String::new(),
         }

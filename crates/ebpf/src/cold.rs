@@ -30,7 +30,7 @@ pub extern "C" fn ethernet(ctx: *mut __sk_buff, pointer: u64) -> i32 {
                 ethertype::IPV4 => ipv4(ctx, index, network.offset),
                 ethertype::IPV6 => ipv6(ctx, index, network.offset),
                 ethertype::ARP => arp(ctx, index, network.offset),
-                other => engine::verify_other(&binding, other).code(),
+                _ => engine::verify_other(&Skb::new(ctx), &binding, network).code(),
             })
         })
         .code(),

@@ -152,7 +152,7 @@ pub enum Permission {
     Router,
     /// Send frames with any one VLAN tag.
     AnyVlan,
-    /// Send any ethertype.
+    /// Send any ethertype, and spanning tree messages (no other LLC).
     AnyEthertype,
     /// Send encapsulated traffic to node addresses.
     Tunnel,

@@ -57,7 +57,7 @@ pub fn verify_ethernet<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T
             ethertype::IPV4 => verify_ipv4(packet, binding, network.offset),
             ethertype::IPV6 => verify_ipv6(packet, binding, link, network.offset),
             ethertype::ARP => verify_arp(packet, binding, link, network.offset),
-            other => verify_other(binding, other),
+            _ => verify_other(packet, binding, network),
         }
     })
 }
@@ -133,8 +133,27 @@ pub fn verify_arp<P: Packet, T: Tables>(
 
 /// Verifies a frame of any other type.
 #[inline(always)]
-pub fn verify_other<T: Tables>(binding: &Binding<'_, T>, ethertype: [u8; 2]) -> Finding {
-    binding.other_ethertype(u16::from_be_bytes(ethertype))
+pub fn verify_other<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, network: Network) -> Finding {
+    let ethertype = u16::from_be_bytes(network.ethertype);
+    let allowed = if ethertype < FIRST_ETHERTYPE {
+        binding.may(Allow::ANY_ETHERTYPE) && is_spanning_tree(packet, network.offset)
+    } else {
+        binding.may(Allow::ANY_ETHERTYPE)
+            || (binding.may(Allow::FURTHER_ETHERTYPE)
+                && binding.tables.has_further(&FurtherKey::ethertype(binding.index, ethertype)))
+    };
+    if allowed { Finding::Honest } else { Finding::Violation(DropReason::Ethertype) }
+}
+
+/// Lower values are 802.3 lengths (IEEE 802.3 clause 3.2.6).
+const FIRST_ETHERTYPE: u16 = 0x0600;
+
+/// LLC with the service access point of the spanning tree. No other LLC passes even where every
+/// ethertype may: a workload could wrap IP into SNAP to get round every check (CVE-2021-27853,
+/// -27854, -27861, -27862).
+#[inline(always)]
+fn is_spanning_tree<P: Packet>(packet: &P, offset: u32) -> bool {
+    packet.at::<[u8; 4]>(offset).is_some_and(|llc| llc[0] == 0x42 && llc[1] == 0x42 && llc[2] == 3)
 }
 
 impl<T: Tables> Binding<'_, T> {
@@ -147,19 +166,5 @@ impl<T: Tables> Binding<'_, T> {
     fn owns_mac(&self, mac: Mac) -> bool {
         mac == self.endpoint.mac
             || (self.may(Allow::FURTHER_MAC) && self.tables.has_further(&FurtherKey::mac(self.index, mac)))
-    }
-
-    /// IPv4, IPv6 and ARP are the allow-list; all else must be bound. Values below 1536 are
-    /// 802.3 lengths (LLC, SNAP, STP) and have no place in it: a workload could wrap IP into
-    /// SNAP to get round every check (CVE-2021-27853, -27854, -27861, -27862).
-    #[inline(always)]
-    fn other_ethertype(&self, ethertype: u16) -> Finding {
-        let listed = self.may(Allow::FURTHER_ETHERTYPE)
-            && self.tables.has_further(&FurtherKey::ethertype(self.index, ethertype));
-        if listed || self.may(Allow::ANY_ETHERTYPE) {
-            Finding::Honest
-        } else {
-            Finding::Violation(DropReason::Ethertype)
-        }
     }
 }

@@ -1,0 +1,125 @@
+//! The agent: how fast it binds, and what it takes when nothing happens.
+//!
+//! All endpoints are on real interfaces, in a lab of their own; the gate is on every one of them
+//! before a time is taken.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use portcullis_testkit::{Agent, AgentOptions, Lab, wait_until};
+use serde_json::{Value, json};
+
+use crate::report::{Measure, Target};
+
+const BIND: &str = "agent/bind-10000";
+const MEMORY: &str = "agent/rss-250";
+const IDLE: &str = "agent/cpu-idle-250";
+
+const MANY: usize = 10_000;
+const SOME: usize = 250;
+/// The API takes bodies up to a size.
+const AT_ONCE: usize = 1000;
+/// How long nothing happens.
+const IDLE_TIME: Duration = Duration::from_secs(20);
+/// What an agent does after it has bound something, such as saving, is not idling.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// Names of all measures here.
+pub const NAMES: [&str; 3] = [BIND, MEMORY, IDLE];
+
+/// Measures what is wanted.
+pub fn measure(wants: impl Fn(&str) -> bool) -> Result<Vec<Measure>> {
+    if !NAMES.iter().any(|name| wants(name)) {
+        return Ok(Vec::new());
+    }
+    if std::env::var_os("PORTCULLIS_BIN").is_none() {
+        bail!("PORTCULLIS_BIN does not name the agent's binary: run this as ./dev bench");
+    }
+    let mut measures = Vec::new();
+    if wants(MEMORY) || wants(IDLE) {
+        let (resident_mb, busy_percent) = quiet()?;
+        if wants(MEMORY) {
+            measures.push(Measure::alone(MEMORY, resident_mb, "MB", Some(Target::AtMost(20.0))));
+        }
+        if wants(IDLE) {
+            measures.push(Measure::alone(IDLE, busy_percent, "%", Some(Target::AtMost(0.1))));
+        }
+    }
+    if wants(BIND) {
+        measures.push(Measure::alone(BIND, bind_many()?, "s", Some(Target::AtMost(1.0))));
+    }
+    Ok(measures)
+}
+
+/// Megabytes resident and percent of one CPU, with some endpoints and nothing to do.
+fn quiet() -> Result<(f64, f64)> {
+    let (_lab, agent) = prepared(SOME)?;
+    bind(&agent, SOME)?;
+    thread::sleep(SETTLE_TIME);
+    let pid = agent.pid().context("the agent does not run")?;
+    let (before, started) = (busy(pid)?, Instant::now());
+    thread::sleep(IDLE_TIME);
+    let busy_percent = (busy(pid)? - before).as_secs_f64() / started.elapsed().as_secs_f64() * 100.0;
+    Ok((resident_mb(pid)?, busy_percent))
+}
+
+/// Seconds from the first request until every interface is guarded.
+fn bind_many() -> Result<f64> {
+    let (_lab, agent) = prepared(MANY)?;
+    let started = Instant::now();
+    bind(&agent, MANY)?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn prepared(count: usize) -> Result<(Lab, Agent)> {
+    eprintln!("making {count} pairs of interfaces");
+    let mut lab = Lab::builder().without_outside().build()?;
+    lab.add_pairs("bulk", 0, count)?;
+    let config = format!("[limits]\nendpoints = {}\n", count + 100);
+    let agent = Agent::start_with(&lab, &AgentOptions { config: Some(config), ..AgentOptions::default() })?;
+    Ok((lab, agent))
+}
+
+/// Binds the first `count` interfaces and waits until all are.
+fn bind(agent: &Agent, count: usize) -> Result<()> {
+    for start in (0..count).step_by(AT_ONCE) {
+        let body = specs(start..count.min(start + AT_ONCE));
+        let (status, answer) = agent.api("POST", "/api/v1/endpoints", Some(&body))?;
+        if status != 200 && status != 201 {
+            bail!("the agent refused to bind: {answer}");
+        }
+    }
+    wait_until("all endpoints to be bound", || {
+        agent.status().is_ok_and(|status| status.endpoints.active as usize == count)
+    })
+}
+
+fn specs(range: Range<usize>) -> Value {
+    let spec = |k: usize| {
+        let address = format!("10.128.{}.{}", (k + 1) / 256, (k + 1) % 256);
+        json!({"name": format!("e{k}"), "interface": {"name": format!("b{k}")}, "addresses": [address]})
+    };
+    Value::Array(range.map(spec).collect())
+}
+
+/// Time on a CPU of all threads that the process has now.
+fn busy(pid: u32) -> Result<Duration> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).context("the agent ended")? {
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        total += text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(total))
+}
+
+fn resident_mb(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(Path::new(&path)).context("the agent ended")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS")?;
+    Ok(kilobytes / 1000.0)
+}
