@@ -1,4 +1,4 @@
-//! Raw system calls. The only module with `unsafe`: `bpf(2)` here, `mmap(2)` in [`array`], what
+//! Raw system calls. The only module with `unsafe`: `bpf(2)` here, `mmap(2)` in [`mod@array`], what
 //! remains in [`os`].
 //!
 //! Structures follow `union bpf_attr` of `include/uapi/linux/bpf.h`; each command's structure is

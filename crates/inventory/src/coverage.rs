@@ -1,6 +1,6 @@
 //! Which interfaces a workload could send from, and whether the host can stand in its way.
 //!
-//! Pure: what to look at is handed in (see [`crate::survey`]), so every case can be made up.
+//! Pure: what to look at is handed in (see [`crate::survey()`]), so every case can be made up.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -267,7 +267,7 @@ fn event_budget(identity: &Identity) -> Result<()> {
     let events = kernel.opened.events.drain(|_| ()) as u64;
     let counters = kernel.counters()?;
     // Slow machines may earn further tokens meanwhile.
-    if events < 5 || events > 50 || events + counters.unsampled != 100 || counters.dropped.packets != 100 {
+    if !(5..=50).contains(&events) || events + counters.unsampled != 100 || counters.dropped.packets != 100 {
         bail!("{events} events, counters {counters:?}");
     }
     Ok(())

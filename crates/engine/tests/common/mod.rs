@@ -32,9 +32,25 @@ pub const PREFIXES4: [(&str, u8); 5] =
     [("10.1.0.0", 16), ("10.1.2.0", 24), ("192.0.2.0", 31), ("192.0.2.4", 30), ("127.0.0.0", 8)];
 /// IPv4 addresses that are bound by a prefix only, or never.
 pub const OTHER4: [&str; 19] = [
-    "10.0.0.1", "10.0.0.3", "10.1.0.0", "10.1.0.7", "10.1.2.7", "10.1.255.255", "10.1.3.255", "192.0.2.0",
-    "192.0.2.1", "192.0.2.7", "192.0.2.6", "127.9.9.9", "127.255.255.255", "0.0.0.0", "0.1.2.3", "224.0.0.22",
-    "240.0.0.1", "255.255.255.255", "169.254.1.1",
+    "10.0.0.1",
+    "10.0.0.3",
+    "10.1.0.0",
+    "10.1.0.7",
+    "10.1.2.7",
+    "10.1.255.255",
+    "10.1.3.255",
+    "192.0.2.0",
+    "192.0.2.1",
+    "192.0.2.7",
+    "192.0.2.6",
+    "127.9.9.9",
+    "127.255.255.255",
+    "0.0.0.0",
+    "0.1.2.3",
+    "224.0.0.22",
+    "240.0.0.1",
+    "255.255.255.255",
+    "169.254.1.1",
 ];
 /// IPv6 addresses that may be bound one by one.
 pub const OWN6: [&str; 4] = ["fd00::2", "fd00::9", "fe80::9", "::1"];
@@ -44,8 +60,21 @@ pub const LINK_LOCAL: &str = "fe80::42:aff:fe00:2";
 pub const PREFIXES6: [(&str, u8); 3] = [("fd00:1::", 64), ("fd00:1:0:0:8000::", 65), ("fd00:2::", 127)];
 /// IPv6 addresses that are bound by a prefix only, or never.
 pub const OTHER6: [&str; 15] = [
-    "::", "fd00::1", "fd00::3", "fe80::1", "fd00:1::5", "fd00:1::8000:0:0:1", "fd00:2::1", "fd00:2::2",
-    "::ffff:10.0.0.2", "::ffff:10.1.0.7", "::10.0.0.2", "ff02::1", "ff02::2", "ff02::16", "ff05::2",
+    "::",
+    "fd00::1",
+    "fd00::3",
+    "fe80::1",
+    "fd00:1::5",
+    "fd00:1::8000:0:0:1",
+    "fd00:2::1",
+    "fd00:2::2",
+    "::ffff:10.0.0.2",
+    "::ffff:10.1.0.7",
+    "::10.0.0.2",
+    "ff02::1",
+    "ff02::2",
+    "ff02::16",
+    "ff05::2",
 ];
 /// VLAN ids that may be allowed.
 pub const VLANS: [u16; 3] = [0, 42, 4095];
@@ -94,7 +123,8 @@ impl World {
             subsequence(ETHERTYPES.to_vec(), 0..=4),
         );
         let nodes = (subsequence(vec![v4("10.0.0.1"), v4("10.0.0.3")], 0..=2), any::<bool>(), any::<bool>());
-        let allow = prop_oneof![Just(0u32), subsequence(PERMISSIONS.to_vec(), 0..=7).prop_map(|p| p.iter().sum())];
+        let allow =
+            prop_oneof![Just(0u32), subsequence(PERMISSIONS.to_vec(), 0..=7).prop_map(|p| p.iter().sum())];
         (lists, nodes, allow, any::<bool>()).prop_map(|(lists, (nodes4, node6, link_local), allow, plain)| {
             let (further_macs, ipv4, prefixes4, ipv6, prefixes6, vlans, ethertypes) = lists;
             let base = Self {

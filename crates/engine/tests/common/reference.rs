@@ -58,9 +58,7 @@ impl World {
         match (allowed, vid) {
             (true, _) => self.judge_network(source, inner, payload, frame.gso),
             // A priority tag hides nothing: what is forged under it is told as what it is.
-            (false, 0) => self
-                .judge_network(source, inner, payload, frame.gso)
-                .and(Err(DropReason::Vlan)),
+            (false, 0) => self.judge_network(source, inner, payload, frame.gso).and(Err(DropReason::Vlan)),
             (false, _) => Err(DropReason::Vlan),
         }
     }
@@ -140,7 +138,8 @@ impl World {
     fn may_lack_address(&self, header: &Ipv4HeaderSlice<'_>, payload: &[u8]) -> bool {
         match header.protocol() {
             ip_number::UDP => {
-                let ports = UdpHeaderSlice::from_slice(payload).map(|u| (u.source_port(), u.destination_port()));
+                let ports =
+                    UdpHeaderSlice::from_slice(payload).map(|u| (u.source_port(), u.destination_port()));
                 self.allow & Allow::DHCP_CLIENT != 0
                     && header.destination_addr().is_broadcast()
                     && ports == Ok((68, 67))
@@ -312,9 +311,10 @@ impl World {
         let under = |len: u8| u128::MAX.checked_shr(len.into()).unwrap_or(0);
         self.ipv6.contains(&address)
             || self.link_local == Some(address)
-            || self.prefixes6.iter().any(|(prefix, len)| {
-                u128::from(address) & !under(*len) == u128::from(*prefix)
-            })
+            || self
+                .prefixes6
+                .iter()
+                .any(|(prefix, len)| u128::from(address) & !under(*len) == u128::from(*prefix))
     }
 }
 
@@ -350,7 +350,7 @@ fn has_source_route(options: &[u8]) -> bool {
             [] | [0, ..] => return false,
             [131 | 137, ..] => return true,
             [1, ..] => 1,
-            [_, len @ 2.., ..] => usize::from(*len),
+            [_, len, ..] if *len >= 2 => usize::from(*len),
             _ => return true,
         };
         rest = rest.get(skipped..).unwrap_or_default();

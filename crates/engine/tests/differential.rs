@@ -1,0 +1,96 @@
+//! The gate against an independent judge: etherparse reads the same frames, and a slow evaluator decides
+//! by the table. Both must agree on what becomes of a frame and on the reason.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use common::World;
+use common::frames::{SUITE, any_frame};
+use common::reference::{Frame, Judgement};
+use portcullis_engine::{DropReason, Finding, SlicePacket};
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRunner};
+
+fn as_judgement(finding: Finding) -> Judgement {
+    match finding {
+        Finding::Honest => Ok(None),
+        Finding::Odd(reason) => Ok(Some(reason)),
+        Finding::Violation(reason) => Err(reason),
+    }
+}
+
+fn packet<'a>(frame: Frame<'a>) -> SlicePacket<'a> {
+    let packet = SlicePacket::new(frame.bytes);
+    let packet = frame.tag.map_or(packet, |tci| packet.with_tag(tci));
+    if frame.gso { packet.with_gso() } else { packet }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Judges a frame twice, and what is behind its Ethernet header once more as a packet without one.
+fn compare(world: &World, frame: Frame<'_>) -> Result<Judgement, TestCaseError> {
+    let expected = world.judge(frame);
+    let found = as_judgement(world.ethernet(&packet(frame)));
+    prop_assert_eq!(found, expected, "frame {} tag {:?}", hex(frame.bytes), frame.tag);
+    if let Some(bytes) = frame.bytes.get(14..) {
+        // etherparse: a packet of less than four bytes is malformed, whatever its first nibble says.
+        let expected = world.judge_layer3(bytes, frame.gso);
+        let found = as_judgement(world.layer3(&packet(Frame { bytes, tag: None, ..frame })));
+        prop_assert_eq!(found, expected, "packet {}", hex(bytes));
+    }
+    Ok(expected)
+}
+
+#[test]
+fn the_engine_and_the_independent_judge_agree() {
+    let tally = Mutex::new(BTreeMap::new());
+    let tags = prop::option::weighted(0.1, prop_oneof![Just(0u16), Just(42), any::<u16>()]);
+    let cases = (World::any(), any_frame(), tags, prop::bool::weighted(0.1));
+    let result =
+        TestRunner::new(ProptestConfig::with_cases(30_000)).run(&cases, |(world, bytes, tag, gso)| {
+            let judgement = compare(&world, Frame { bytes: &bytes, tag, gso })?;
+            *tally.lock().unwrap().entry(judgement).or_insert(0u32) += 1;
+            Ok(())
+        });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    // A generator that never reaches a verdict proves nothing about it.
+    let tally = tally.into_inner().unwrap();
+    let reasons = [
+        DropReason::SpoofedIpv4,
+        DropReason::SpoofedIpv6,
+        DropReason::SpoofedMac,
+        DropReason::SpoofedArp,
+        DropReason::SpoofedNd,
+        DropReason::RogueRa,
+        DropReason::RogueDhcp,
+        DropReason::Malformed,
+        DropReason::Vlan,
+        DropReason::Ethertype,
+        DropReason::Tunnel,
+        DropReason::SourceRoute,
+    ];
+    let verdicts = reasons.map(Err).into_iter().chain([Ok(None), Ok(Some(DropReason::IcmpQuote))]);
+    for verdict in verdicts {
+        assert!(tally.get(&verdict).is_some_and(|count| *count >= 10), "{verdict:?} is rare: {tally:?}");
+    }
+}
+
+#[test]
+fn the_suite_is_judged_alike_by_many_bindings() {
+    let result = TestRunner::new(ProptestConfig::with_cases(60)).run(&World::any(), |world| {
+        for bytes in SUITE.iter() {
+            compare(&world, Frame { bytes, tag: None, gso: false })?;
+            compare(&world, Frame { bytes, tag: Some(0), gso: true })?;
+        }
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
