@@ -24,7 +24,8 @@ pub enum Hook {
 pub enum Method {
     /// Multi-program hooks with links (6.6).
     Tcx,
-    /// The netkit driver's own hook: the peer's frames, seen from the primary device (6.7).
+    /// The netkit driver's own hook: the peer's frames, seen from the primary device (6.7). What goes
+    /// out of that device passes its TCX hook.
     Netkit,
     /// A `cls_bpf` filter on the clsact qdisc. It cannot be pinned; it stays by itself.
     Clsact,
@@ -94,11 +95,20 @@ impl Site {
     const fn attach_type(self) -> u32 {
         match (self.method, self.hook) {
             (Method::Tcx | Method::Clsact, Hook::Ingress) => sys::TCX_INGRESS,
-            (Method::Tcx | Method::Clsact, Hook::Egress) => sys::TCX_EGRESS,
             // Seen from the primary device, what comes in is what its peer sends.
             (Method::Netkit, Hook::Ingress) => sys::NETKIT_PEER,
-            (Method::Netkit, Hook::Egress) => sys::NETKIT_PRIMARY,
+            // For netkit too: programs on its own hook see the peer's index on this side.
+            (_, Hook::Egress) => sys::TCX_EGRESS,
         }
+    }
+
+    /// Whether a link is on this interface, in the calling thread's namespace.
+    fn holds(self, link: &sys::LinkInfo) -> bool {
+        if self.attach_type() != sys::NETKIT_PEER {
+            return link.ifindex == self.ifindex;
+        }
+        // Such a link tells the peer's index, so the hook itself is asked.
+        sys::query_links(self.ifindex, sys::NETKIT_PEER).is_ok_and(|links| links.contains(&link.id))
     }
 
     fn pin_name(self, netns: u32) -> String {
@@ -137,7 +147,7 @@ impl Datapath {
         let pin_name = site.pin_name(netns);
         let pin = self.pins().link(&pin_name);
         if let Some(fd) = Pins::get(&pin)? {
-            if let Some(attachment) = self.adopt(netns, site, gate, fd, &pin, &pin_name)? {
+            if let Some(attachment) = self.adopt(namespace, site, gate, fd, &pin, &pin_name)? {
                 return Ok((attachment, true));
             }
             Pins::remove(&pin);
@@ -149,7 +159,7 @@ impl Datapath {
     /// Takes over a link whose interface is still there.
     fn adopt(
         &mut self,
-        netns: u32,
+        namespace: &Namespace,
         site: Site,
         gate: Gate,
         fd: OwnedFd,
@@ -158,9 +168,10 @@ impl Datapath {
     ) -> Result<Option<Attachment>> {
         let error = |source| Error::system(format!("adopting link {}", pin.display()), source);
         let info = sys::link_info(fd.as_fd()).map_err(error)?;
-        if info.ifindex != site.ifindex || info.attach_type != site.attach_type() {
+        if info.attach_type != site.attach_type() || !namespace.within(|| site.holds(&info))? {
             return Ok(None);
         }
+        let netns = namespace.inode();
         let program = self.program(netns, gate, 0)?;
         let program_id = program.id;
         sys::link_update(fd.as_fd(), program.fd.as_fd()).map_err(error)?;

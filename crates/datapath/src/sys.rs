@@ -36,7 +36,6 @@ const BPF_F_BEFORE: u32 = 1 << 3;
 pub const TCX_INGRESS: u32 = 46;
 pub const TCX_EGRESS: u32 = 47;
 pub const NETKIT_PEER: u32 = 55;
-pub const NETKIT_PRIMARY: u32 = 54;
 
 fn bpf<T>(command: u32, attr: &mut T) -> io::Result<i32> {
     // SAFETY: attr is a live, fully initialised structure of the given size; every pointer in it
@@ -133,7 +132,8 @@ pub struct MapInfo {
     pub flags: u32,
 }
 
-/// What a link is (`struct bpf_link_info`); index and type are those of TCX and netkit links.
+/// What a link is (`struct bpf_link_info`); index and type are those of TCX and netkit links. A netkit link on
+/// the peer's hook tells the peer's index, which is one of another namespace.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct LinkInfo {
@@ -290,18 +290,30 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 }
 
 /// The programs on a hook in the order in which they run, by id, in the calling thread's network
-/// namespace. Most hooks have few; where the buffer is too small the kernel says so.
+/// namespace.
 pub fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    query_ids(ifindex, attach_type, false)
+}
+
+/// The links that these programs are there by, by id, in the same order; 0: without one.
+pub fn query_links(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    query_ids(ifindex, attach_type, true)
+}
+
+/// Most hooks have few; where the buffer is too small the kernel says so.
+fn query_ids(ifindex: u32, attach_type: u32, of_links: bool) -> io::Result<Vec<u32>> {
     const FEW: usize = 4;
     /// `BPF_MPROG_MAX`: a hook holds no more.
     const MAX: usize = 64;
-    match query_into::<FEW>(ifindex, attach_type) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => query_into::<MAX>(ifindex, attach_type),
+    match query_into::<FEW>(ifindex, attach_type, of_links) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+            query_into::<MAX>(ifindex, attach_type, of_links)
+        }
         other => other,
     }
 }
 
-fn query_into<const N: usize>(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+fn query_into<const N: usize>(ifindex: u32, attach_type: u32, of_links: bool) -> io::Result<Vec<u32>> {
     #[repr(C)]
     struct QueryAttr {
         ifindex: u32,
@@ -311,8 +323,10 @@ fn query_into<const N: usize>(ifindex: u32, attach_type: u32) -> io::Result<Vec<
         program_ids: u64,
         count: u32,
         pad: u32,
+        program_attach_flags: u64,
+        link_ids: u64,
     }
-    let mut programs = [0u32; N];
+    let (mut programs, mut links) = ([0u32; N], [0u32; N]);
     let mut attr = QueryAttr {
         ifindex,
         attach_type,
@@ -321,13 +335,17 @@ fn query_into<const N: usize>(ifindex: u32, attach_type: u32) -> io::Result<Vec<
         program_ids: programs.as_mut_ptr() as u64,
         count: N as u32,
         pad: 0,
+        program_attach_flags: 0,
+        // Not to be asked of kernels that know of no links on hooks.
+        link_ids: if of_links { links.as_mut_ptr() as u64 } else { 0 },
     };
     match bpf(PROG_QUERY, &mut attr) {
         // Nothing was ever attached there.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
         other => other?,
     };
-    Ok(programs.into_iter().take((attr.count as usize).min(N)).collect())
+    let ids = if of_links { links } else { programs };
+    Ok(ids.into_iter().take((attr.count as usize).min(N)).collect())
 }
 
 /// Runs a program on a frame: its return value, the frame it left, and nanoseconds per run.

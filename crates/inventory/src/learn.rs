@@ -73,7 +73,9 @@ impl Learner {
     fn learn_peer(&mut self, link: &Link) -> Result<Learned> {
         let Some(peer) = link.peer else { return Ok(Learned::default()) };
         let Some(inside) = self.socket.peer_link(link)? else { return Ok(Learned::default()) };
+        // An interface that is down gets its addresses when it comes up, and that is heard of.
         let addresses = match peer.netnsid {
+            _ if !inside.up => Vec::new(),
             Some(netnsid) => self.socket.addresses_elsewhere(netnsid, peer.ifindex)?,
             None => self.socket.addresses(peer.ifindex)?,
         };

@@ -313,15 +313,11 @@ fn owned_by_other(name: &str, owner: Owner) -> Fault {
     Fault::Conflict(format!("endpoint \"{name}\" belongs to another owner; {where_to}"))
 }
 
-/// Twelve random hexadecimal digits.
+/// Twelve random hexadecimal digits: unique, not secret.
 fn fresh_id() -> String {
-    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
-    let id: String = uuid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    if id.len() == 12 {
-        id
-    } else {
-        format!("{:012x}", portcullis_datapath::monotonic_ns() & 0xffff_ffff_ffff)
-    }
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let random = RandomState::new().build_hasher().finish();
+    format!("{:012x}", random & 0xffff_ffff_ffff)
 }
 
 fn describe(endpoint: &Endpoint) -> String {

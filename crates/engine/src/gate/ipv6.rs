@@ -173,6 +173,9 @@ fn verify_quote<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, uppe
 fn walk<P: Packet>(packet: &P, next_header: u8, first: u32, end: u32) -> Result<Upper, DropReason> {
     let mut upper = Upper { protocol: next_header, offset: first, end, fragmented: false, headless: false };
     for position in 0..=MAX_EXTENSIONS {
+        if upper.headless {
+            return Ok(upper);
+        }
         let step = match upper.protocol {
             // Only right behind the IPv6 header (RFC 8200 section 4.1).
             protocol::HOP_BY_HOP if position != 0 => return Err(DropReason::Malformed),
@@ -191,9 +194,6 @@ fn walk<P: Packet>(packet: &P, next_header: u8, first: u32, end: u32) -> Result<
         upper.offset += step.1;
         if upper.offset > end {
             return Err(DropReason::Malformed);
-        }
-        if upper.headless {
-            return Ok(upper);
         }
     }
     Err(DropReason::Malformed)

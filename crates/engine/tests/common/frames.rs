@@ -25,8 +25,8 @@ type Network = (u16, Vec<u8>);
 /// Any frame at all: built or of the suite, half of them damaged.
 pub fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let seeds = prop_oneof![
-        4 => built(),
-        1 => any::<Index>().prop_map(|index| index.get(&SUITE[..]).clone()),
+        4 => built().boxed(),
+        1 => any::<Index>().prop_map(|index| index.get(&SUITE[..]).clone()).boxed(),
     ];
     (seeds, prop_oneof![2 => Just(Vec::new()), 3 => vec(damage(), 1..4)]).prop_map(|(mut frame, damages)| {
         for damage in &damages {
@@ -51,10 +51,11 @@ pub fn built() -> impl Strategy<Value = Vec<u8>> {
 /// A network layer packet of any kind.
 pub fn network() -> impl Strategy<Value = Network> {
     prop_oneof![
-        4 => ipv4().prop_map(|packet| (ethertype::IPV4, packet.to_bytes())),
-        6 => ipv6().prop_map(|packet| (ethertype::IPV6, packet.to_bytes())),
-        2 => arp().prop_map(|arp| (ethertype::ARP, arp.to_bytes())),
-        1 => (prop_oneof![select(&ETHERTYPES[..]), any::<u16>()], vec(any::<u8>(), 0..64)),
+        4 => ipv4().prop_map(|packet| (ethertype::IPV4, packet.to_bytes())).boxed(),
+        6 => ipv6().prop_map(|packet| (ethertype::IPV6, packet.to_bytes())).boxed(),
+        2 => arp().prop_map(|arp| (ethertype::ARP, arp.to_bytes())).boxed(),
+        1 => (prop_oneof![select(&ETHERTYPES[..]), any::<u16>()], vec(any::<u8>(), 0..64)).boxed(),
+        1 => vec(any::<u8>(), 0..40).prop_map(|rest| (0x0026, [&[0x42, 0x42, 3], &rest[..]].concat())).boxed(),
     ]
 }
 
@@ -103,11 +104,11 @@ fn upper4() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let igmp = (select(&[0x11u8, 0x12, 0x16, 0x17, 0x22][..]), any_v4())
         .prop_map(|(kind, group)| Icmp4::igmp(kind, 0, group).to_bytes());
     prop_oneof![
-        2 => tcp().prop_map(|bytes| (protocol::TCP, bytes)),
-        5 => udp().prop_map(|bytes| (protocol::UDP, bytes)),
-        3 => error.prop_map(|bytes| (protocol::ICMP, bytes)),
-        2 => igmp.prop_map(|bytes| (protocol::IGMP, bytes)),
-        2 => other_protocol(),
+        2 => tcp().prop_map(|bytes| (protocol::TCP, bytes)).boxed(),
+        5 => udp().prop_map(|bytes| (protocol::UDP, bytes)).boxed(),
+        3 => error.prop_map(|bytes| (protocol::ICMP, bytes)).boxed(),
+        2 => igmp.prop_map(|bytes| (protocol::IGMP, bytes)).boxed(),
+        2 => other_protocol().boxed(),
     ]
 }
 
@@ -189,7 +190,7 @@ fn icmp6() -> impl Strategy<Value = (Icmp6, Option<Ipv6>)> {
     });
     let listener = (130u8..133, any_v6(), any::<bool>())
         .prop_map(|(kind, group, two)| (if two { mld2_report(group) } else { mld1(kind, group) }, None));
-    prop_oneof![2 => error, 8 => neighbour, 3 => listener]
+    prop_oneof![2 => error.boxed(), 8 => neighbour.boxed(), 3 => listener.boxed()]
 }
 
 fn extension() -> impl Strategy<Value = Extension> {
@@ -227,10 +228,10 @@ prop_compose! {
     fn ipv6()(
         (source, destination) in (any_v6(), any_v6()),
         upper in prop_oneof![
-            1 => tcp().prop_map(|bytes| (protocol::TCP, bytes, None)),
-            2 => udp().prop_map(|bytes| (protocol::UDP, bytes, None)),
-            1 => other_protocol().prop_map(|(protocol, bytes)| (protocol, bytes, None)),
-            6 => icmp6().prop_map(|(message, to)| (protocol::ICMPV6, message.to_bytes(zero_pseudo()), to)),
+            1 => tcp().prop_map(|bytes| (protocol::TCP, bytes, None)).boxed(),
+            2 => udp().prop_map(|bytes| (protocol::UDP, bytes, None)).boxed(),
+            1 => other_protocol().prop_map(|(protocol, bytes)| (protocol, bytes, None)).boxed(),
+            6 => icmp6().prop_map(|(message, to)| (protocol::ICMPV6, message.to_bytes(zero_pseudo()), to)).boxed(),
         ],
         mut_code in option::weighted(0.05, any::<u8>()),
         extensions in extensions(),

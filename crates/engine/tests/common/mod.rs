@@ -2,7 +2,9 @@
 //!
 //! Addresses come from small fixed pools, so that a frame meets what a binding holds often enough.
 #![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "this is test code, in functions that are no tests")]
 
+mod chain;
 pub mod frames;
 pub mod reference;
 
@@ -216,7 +218,7 @@ impl Tables for World {
             let differing = address ^ u128::from_be_bytes(prefix.0);
             differing.checked_shr(128 - len).unwrap_or(0) == 0
         };
-        assert_eq!(key.prefix_len, PrefixKey::BASE_BITS + 128);
+        assert_eq!((key.binding, key.prefix_len), (INDEX, PrefixKey::BASE_BITS + 128));
         four.chain(six).filter(holds).map(|(_, len)| len).max()
     }
 

@@ -7,13 +7,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2HeaderSlice, IpAuthHeaderSlice, IpNumber,
-    Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, SingleVlanHeaderSlice,
-    UdpHeaderSlice, ether_type, ip_number,
+    ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2HeaderSlice, Ipv4HeaderSlice, Ipv6HeaderSlice,
+    SingleVlanHeaderSlice, UdpHeaderSlice, ether_type, ip_number,
 };
 use portcullis_abi::{Allow, DropReason, Mac};
 
 use super::World;
+use super::chain::{Chain, has_source_route, nd_options, solicited_node, walk};
 
 /// `Ok(None)`: honest. `Ok(Some(reason))`: passes, with a report. `Err`: dropped.
 pub type Judgement = Result<Option<DropReason>, DropReason>;
@@ -77,6 +77,11 @@ impl World {
             ether_type::IPV4 => self.judge_ipv4(packet, gso),
             ether_type::IPV6 => self.judge_ipv6(Some(source), packet, gso),
             ether_type::ARP => self.judge_arp(source, packet),
+            // An 802.3 length: of LLC only a spanning tree's message may ever pass.
+            EtherType(..0x0600) => {
+                let is_stp = packet.starts_with(&[0x42, 0x42, 3]) && packet.len() >= 4;
+                honest_if(self.allow & Allow::ANY_ETHERTYPE != 0 && is_stp, DropReason::Ethertype)
+            }
             EtherType(other) => honest_if(
                 self.allow & Allow::ANY_ETHERTYPE != 0 || self.ethertypes.contains(&other),
                 DropReason::Ethertype,
@@ -321,91 +326,4 @@ impl World {
 fn is_tag(kind: EtherType) -> bool {
     // etherparse: knows 0x9100 as a tag too; Linux does not, so it is any other ethertype here.
     [ether_type::VLAN_TAGGED_FRAME, ether_type::PROVIDER_BRIDGING].contains(&kind)
-}
-
-fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    let low = u128::from(address) & 0xff_ffff;
-    Ipv6Addr::from(u128::from(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0)) | low)
-}
-
-/// Kind and data of each; eight at most, and they end where the message does.
-fn nd_options(mut rest: &[u8]) -> Result<Vec<(u8, &[u8])>, DropReason> {
-    let mut options = Vec::new();
-    while !rest.is_empty() {
-        let len = rest.get(1).map_or(0, |units| usize::from(*units) * 8);
-        if len == 0 || len > rest.len() || options.len() == 8 {
-            return Err(DropReason::Malformed);
-        }
-        options.push((rest[0], &rest[2..len]));
-        rest = &rest[len..];
-    }
-    Ok(options)
-}
-
-/// Loose or strict source routing; options that cannot be read, and more than eight, count as such.
-fn has_source_route(options: &[u8]) -> bool {
-    let mut rest = options;
-    for _ in 0..8 {
-        let skipped = match rest {
-            [] | [0, ..] => return false,
-            [131 | 137, ..] => return true,
-            [1, ..] => 1,
-            [_, len, ..] if *len >= 2 => usize::from(*len),
-            _ => return true,
-        };
-        rest = rest.get(skipped..).unwrap_or_default();
-    }
-    !rest.is_empty()
-}
-
-struct Chain<'a> {
-    upper: IpNumber,
-    rest: &'a [u8],
-    fragmented: bool,
-    headless: bool,
-}
-
-/// Follows the extension headers; `body` is `payload` with what the frame has behind it.
-fn walk<'a>(first: IpNumber, payload: &'a [u8], body: &[u8]) -> Result<Chain<'a>, DropReason> {
-    const MALFORMED: DropReason = DropReason::Malformed;
-    let mut chain = Chain { upper: first, rest: payload, fragmented: false, headless: false };
-    for position in 0.. {
-        let at = payload.len() - chain.rest.len();
-        let (next, len) = match chain.upper {
-            ip_number::IPV6_HEADER_HOP_BY_HOP if position != 0 => return Err(MALFORMED),
-            // Told even where the packet's own length cuts it off.
-            ip_number::IPV6_ROUTE_HEADER if body.len() >= at + 4 && body[at + 2] == 0 => {
-                return Err(DropReason::SourceRoute);
-            }
-            ip_number::IPV6_HEADER_HOP_BY_HOP
-            | ip_number::IPV6_ROUTE_HEADER
-            | ip_number::IPV6_DESTINATION_OPTIONS => {
-                let header = Ipv6RawExtHeaderSlice::from_slice(chain.rest).map_err(|_| MALFORMED)?;
-                (header.next_header(), header.slice().len())
-            }
-            // etherparse: refuses a length of 0; Linux steps over eight bytes, and so must the gate.
-            ip_number::AUTHENTICATION_HEADER if chain.rest.len() >= 8 && chain.rest[1] == 0 => {
-                (IpNumber(chain.rest[0]), 8)
-            }
-            ip_number::AUTHENTICATION_HEADER => {
-                let header = IpAuthHeaderSlice::from_slice(chain.rest).map_err(|_| MALFORMED)?;
-                (header.next_header(), header.slice().len())
-            }
-            ip_number::IPV6_FRAGMENTATION_HEADER => {
-                let header = Ipv6FragmentHeaderSlice::from_slice(chain.rest).map_err(|_| MALFORMED)?;
-                chain.fragmented = true;
-                chain.headless = header.fragment_offset().value() != 0;
-                (header.next_header(), 8)
-            }
-            _ => return Ok(chain),
-        };
-        if position == 8 {
-            return Err(MALFORMED);
-        }
-        (chain.upper, chain.rest) = (next, &chain.rest[len..]);
-        if chain.headless {
-            return Ok(chain);
-        }
-    }
-    unreachable!("the bound returns")
 }
