@@ -2,51 +2,59 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use portcullis_abi::{Count, Counters, Endpoint, Mode, Pointer, REASON_SLOTS, UNBOUND_SLOT};
-use portcullis_engine::gate::{self, Binding};
+use portcullis_engine::gate::{self, Binding, Outcome};
 use portcullis_engine::{DropReason, Finding, Verdict};
 
 use crate::maps::{self, KernelTables};
 use crate::skb::Linear;
-use crate::{cold, events, settings};
+use crate::{act, cold, events, settings};
 
 /// Reasons are counted in an array of this length, a power of two.
 const REASON_MASK: u32 = REASON_SLOTS as u32 - 1;
 
-/// What the hot path comes to.
-pub enum Plain {
-    /// Honest, and counted.
-    Passed,
-    /// A violation, not yet accounted for.
-    Refused {
-        /// Counter slot.
-        slot: u32,
-        /// The endpoint's mode.
-        mode: u8,
-        /// What it did.
-        reason: DropReason,
-    },
-    /// To be looked at more closely.
-    Unclear(Pointer),
+/// What follows in the kernel: the number for the hook.
+struct Goes<'a> {
+    ctx: *mut __sk_buff,
+    pointer: Pointer,
+    endpoint: &'a Endpoint,
+}
+
+impl Outcome for Goes<'_> {
+    type Fate = i32;
+
+    // Not by entry 0, which is all zero: no frame is honest by that.
+    #[inline(always)]
+    fn honest(&self) -> i32 {
+        count_passed(self.ctx, self.pointer.slot());
+        act(Verdict::Pass)
+    }
+
+    #[inline(always)]
+    fn refused(&self, reason: DropReason) -> i32 {
+        if self.pointer.binding() == 0 {
+            return self.unclear();
+        }
+        let mode = u32::from(self.endpoint.mode);
+        cold::refuse(self.ctx, self.pointer.slot(), mode, u32::from(reason.number()))
+    }
+
+    #[inline(always)]
+    fn unclear(&self) -> i32 {
+        cold::ethernet(self.ctx, self.pointer.0)
+    }
 }
 
 /// The hot path: finds the interface's binding, counts honest frames of the plain kind, and is done.
 #[inline(always)]
-pub fn plain(ctx: *mut __sk_buff) -> Plain {
+pub fn plain(ctx: *mut __sk_buff) -> i32 {
     // SAFETY: a context load, rewritten by the verifier.
     let pointer = maps::pointer_of(unsafe { (*ctx).ifindex });
-    let Some(endpoint) = maps::endpoint(pointer.binding()) else {
-        return Plain::Unclear(pointer);
-    };
-    match gate::verify_plain(&Linear::new(ctx), endpoint, &cold::FurtherOf(pointer)) {
-        // Not by entry 0, which is all zero: no frame is honest by that.
-        Some(Finding::Honest) => {
-            count_passed(ctx, pointer.slot());
-            Plain::Passed
+    match maps::endpoint(pointer.binding()) {
+        Some(endpoint) => {
+            let outcome = Goes { ctx, pointer, endpoint };
+            gate::judge_plain(&Linear::new(ctx), endpoint, &cold::FurtherOf(pointer), &outcome)
         }
-        Some(Finding::Violation(reason)) if pointer.binding() != 0 => {
-            Plain::Refused { slot: pointer.slot(), mode: endpoint.mode, reason }
-        }
-        Some(Finding::Violation(_) | Finding::Odd(_)) | None => Plain::Unclear(pointer),
+        None => cold::ethernet(ctx, pointer.0),
     }
 }
 

@@ -19,8 +19,6 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use portcullis_engine::Verdict;
 
-use crate::gate::Plain;
-
 /// `TCX_NEXT`, `NETKIT_NEXT` and `TC_ACT_UNSPEC`: the next program decides.
 const NEXT: i32 = -1;
 /// `TCX_DROP`, `NETKIT_DROP` and `TC_ACT_SHOT`.
@@ -31,14 +29,7 @@ const DROP: i32 = 2;
 #[classifier]
 #[inline(always)]
 pub fn gate_ethernet(ctx: TcContext) -> i32 {
-    let ctx = raw(&ctx);
-    match gate::plain(ctx) {
-        Plain::Passed => NEXT,
-        Plain::Refused { slot, mode, reason } => {
-            cold::refuse(ctx, slot, u32::from(mode), u32::from(reason.number()))
-        }
-        Plain::Unclear(pointer) => cold::ethernet(ctx, pointer.0),
-    }
+    gate::plain(raw(&ctx))
 }
 
 /// Packets from a workload, on an interface without Ethernet headers (tun, L3 netkit).

@@ -92,6 +92,14 @@ impl Packet for Linear {
         unsafe { ((*self.ctx).vlan_present != 0).then(|| (*self.ctx).vlan_tci as u16) }
     }
 
+    /// A tag has a protocol, and without a tag there is none, or one that an earlier tag left
+    /// (before Linux 6.2): a single load, where presence takes three instructions.
+    #[inline(always)]
+    fn is_untagged(&self) -> bool {
+        // SAFETY: a context load, rewritten by the verifier.
+        unsafe { (*self.ctx).vlan_proto == 0 }
+    }
+
     #[inline(always)]
     fn is_gso(&self) -> bool {
         // SAFETY: a context load, rewritten by the verifier (5.7, commit b7a8c9a9f0a4).

@@ -23,6 +23,12 @@ pub trait Packet {
     /// The tag control information of a VLAN tag that stands in metadata instead of the frame.
     fn offloaded_tag(&self) -> Option<u16>;
 
+    /// Whether there is certainly no such tag: may say `false` where there is none.
+    #[inline(always)]
+    fn is_untagged(&self) -> bool {
+        self.offloaded_tag().is_none()
+    }
+
     /// Whether this is a GSO super-packet, whose length fields may be zero (BIG TCP).
     fn is_gso(&self) -> bool;
 

@@ -9,7 +9,7 @@ mod plain;
 mod transport;
 mod vlan;
 
-pub use plain::{Further, verify_plain};
+pub use plain::{Further, Outcome, judge_plain, verify_plain};
 
 use portcullis_abi::{Allow, Endpoint, FurtherKey, Mac};
 

@@ -86,25 +86,73 @@ mod frame {
     }
 }
 
+/// What follows from a judgement. As calls instead of a value, so that the kernel's hot path goes
+/// straight on, with nothing to keep for a later decision.
+pub trait Outcome {
+    /// What it comes to.
+    type Fate;
+    /// The frame is honest.
+    fn honest(&self) -> Self::Fate;
+    /// The frame breaks the binding.
+    fn refused(&self, reason: DropReason) -> Self::Fate;
+    /// The frame needs a closer look.
+    fn unclear(&self) -> Self::Fate;
+}
+
+/// The judgement itself; unclear is nothing.
+#[derive(Clone, Copy, Debug)]
+struct Judgement;
+
+impl Outcome for Judgement {
+    type Fate = Option<Finding>;
+    #[inline(always)]
+    fn honest(&self) -> Self::Fate {
+        Some(Finding::Honest)
+    }
+    #[inline(always)]
+    fn refused(&self, reason: DropReason) -> Self::Fate {
+        Some(Finding::Violation(reason))
+    }
+    #[inline(always)]
+    fn unclear(&self) -> Self::Fate {
+        None
+    }
+}
+
 /// Judges a frame that begins with an Ethernet header, if it is of the plain kind. `further` is asked
 /// for addresses that are not inline, and only where the endpoint has such.
 #[inline(always)]
 pub fn verify_plain<P: Packet, F: Further>(packet: &P, endpoint: &Endpoint, further: &F) -> Option<Finding> {
-    let link = u64::from_ne_bytes(packet.head::<PlainStart>(0)?.link);
-    let own = endpoint.link_word();
-    // By itself: the words below would take a quarantine and a strange ethertype for a known one.
-    if packet.offloaded_tag().is_some() || own & Endpoint::QUARANTINE_WORD != 0 {
-        return None;
+    judge_plain(packet, endpoint, further, &Judgement)
+}
+
+/// The same, going on with what follows.
+#[inline(always)]
+pub fn judge_plain<P: Packet, F: Further, O: Outcome>(
+    packet: &P,
+    endpoint: &Endpoint,
+    further: &F,
+    outcome: &O,
+) -> O::Fate {
+    let Some(start) = packet.head::<PlainStart>(0) else {
+        return outcome.unclear();
+    };
+    if !packet.is_untagged() {
+        return outcome.unclear();
     }
-    let rest = link ^ own;
+    // By itself: the words below would take a quarantine and a strange ethertype for a known one.
+    if endpoint.quarantine != 0 {
+        return outcome.unclear();
+    }
+    let rest = u64::from_ne_bytes(start.link) ^ endpoint.link_word();
     if rest == IPV4 {
-        verify_ipv4(&packet.head(0)?, packet.len(), endpoint, further)
+        judge_ipv4(packet, endpoint, further, outcome)
     } else if rest == IPV6 {
-        verify_ipv6(&packet.head(0)?, packet.len(), endpoint, further)
+        judge_ipv6(packet, endpoint, further, outcome)
     } else if rest == ARP {
-        verify_arp(&packet.head(0)?, endpoint)
+        judge_arp(packet, endpoint, outcome)
     } else {
-        None
+        outcome.unclear()
     }
 }
 
@@ -129,65 +177,85 @@ impl<T: Tables> Further for Binding<'_, T> {
 // the further tables has nothing to save.
 
 #[inline(always)]
-fn verify_ipv4<F: Further>(frame: &PlainIpv4, len: u32, endpoint: &Endpoint, further: &F) -> Option<Finding> {
+fn judge_ipv4<P: Packet, F: Further, O: Outcome>(
+    packet: &P,
+    endpoint: &Endpoint,
+    further: &F,
+    outcome: &O,
+) -> O::Fate {
+    let Some(frame) = packet.head::<PlainIpv4>(0) else {
+        return outcome.unclear();
+    };
     let total_len = u32::from(be16(frame.total_len));
-    if frame.version_ihl != 0x45 || total_len < IPV4_LEN + UDP_LEN || ETHERNET_LEN + total_len > len {
-        return None;
+    if frame.version_ihl != 0x45 || ETHERNET_LEN + total_len > packet.len() {
+        return outcome.unclear();
     }
-    let plain = match frame.protocol {
-        protocol::TCP => total_len >= IPV4_LEN + TCP_LEN,
-        // A later fragment has no ports; if it looks as if, that is as good.
-        protocol::UDP => is_plain_udp(frame.source_port, frame.destination_port),
-        _ => false,
+    // A later UDP fragment has no ports; if it looks as if, that is as good.
+    let least = match frame.protocol {
+        protocol::TCP => IPV4_LEN + TCP_LEN,
+        protocol::UDP if is_plain_udp(frame.source_port, frame.destination_port) => IPV4_LEN + UDP_LEN,
+        _ => return outcome.unclear(),
     };
     let source = u32::from_ne_bytes(frame.source);
-    if !plain || source == 0 {
-        return None;
+    if total_len < least || source == 0 {
+        return outcome.unclear();
     }
     if source == u32::from_ne_bytes(endpoint.ipv4.0) {
-        return Some(Finding::Honest);
+        return outcome.honest();
     }
     let has_further = endpoint.allow & (Allow::FURTHER_IPV4 | Allow::PREFIX_IPV4) != 0;
     if has_further && further.owns_ipv4(Ipv4(frame.source)) {
-        return Some(Finding::Honest);
+        return outcome.honest();
     }
-    Some(Finding::Violation(DropReason::SpoofedIpv4))
+    outcome.refused(DropReason::SpoofedIpv4)
 }
 
 #[inline(always)]
-fn verify_ipv6<F: Further>(frame: &PlainIpv6, len: u32, endpoint: &Endpoint, further: &F) -> Option<Finding> {
-    let payload_len = u32::from(be16(frame.payload_len));
-    if frame.version_class_flow[0] & 0xf0 != 0x60 || ETHERNET_LEN + IPV6_LEN + payload_len > len {
-        return None;
-    }
-    let plain = match frame.next_header {
-        protocol::TCP => payload_len >= TCP_LEN,
-        protocol::UDP => payload_len >= UDP_LEN && is_plain_udp(frame.source_port, frame.destination_port),
-        _ => false,
+fn judge_ipv6<P: Packet, F: Further, O: Outcome>(
+    packet: &P,
+    endpoint: &Endpoint,
+    further: &F,
+    outcome: &O,
+) -> O::Fate {
+    let Some(frame) = packet.head::<PlainIpv6>(0) else {
+        return outcome.unclear();
     };
-    if !plain {
-        return None;
+    let payload_len = u32::from(be16(frame.payload_len));
+    let overlong = ETHERNET_LEN + IPV6_LEN + payload_len > packet.len();
+    if frame.version_class_flow[0] & 0xf0 != 0x60 || overlong {
+        return outcome.unclear();
     }
+    let least = match frame.next_header {
+        protocol::TCP => TCP_LEN,
+        protocol::UDP if is_plain_udp(frame.source_port, frame.destination_port) => UDP_LEN,
+        _ => return outcome.unclear(),
+    };
     let words = frame.source.map(u64::from_ne_bytes);
+    if payload_len < least {
+        return outcome.unclear();
+    }
     if words == endpoint.ipv6.words() || words == endpoint.link_local.words() {
-        return (words != [0, 0]).then_some(Finding::Honest);
+        return if words == [0, 0] { outcome.unclear() } else { outcome.honest() };
     }
     let has_further = endpoint.allow & (Allow::FURTHER_IPV6 | Allow::PREFIX_IPV6) != 0;
     if has_further && further.owns_ipv6(Ipv6::from_words(words)) {
-        return Some(Finding::Honest);
+        return outcome.honest();
     }
-    Some(Finding::Violation(DropReason::SpoofedIpv6))
+    outcome.refused(DropReason::SpoofedIpv6)
 }
 
 #[inline(always)]
-fn verify_arp(frame: &PlainArp, endpoint: &Endpoint) -> Option<Finding> {
+fn judge_arp<P: Packet, O: Outcome>(packet: &P, endpoint: &Endpoint, outcome: &O) -> O::Fate {
     const REQUEST: u64 = u64::from_ne_bytes([0, 1, 8, 0, 6, 4, 0, 1]);
     const REPLY: u64 = u64::from_ne_bytes([0, 1, 8, 0, 6, 4, 0, 2]);
+    let Some(frame) = packet.head::<PlainArp>(0) else {
+        return outcome.unclear();
+    };
     let kind = u64::from_ne_bytes(frame.kind_and_operation);
     let sender = u32::from_ne_bytes(frame.sender);
     let honest = (kind == REQUEST || kind == REPLY)
         && frame.sender_mac == endpoint.mac.0
         && sender == u32::from_ne_bytes(endpoint.ipv4.0)
         && sender != 0;
-    honest.then_some(Finding::Honest)
+    if honest { outcome.honest() } else { outcome.unclear() }
 }
