@@ -169,7 +169,7 @@ fn widened(world: &World, by: usize) -> World {
         1 if wide.macs.len() == 1 => wide.macs.push(MACS[1]),
         2 => wide.ipv4.push(v4(OWN4[by / 7 % 4])),
         3 => wide.ipv6.push(v6(OWN6[by / 7 % 4])),
-        4 => wide.prefixes6.push(parsed6(PREFIXES6[by / 7 % 3])),
+        4 => wide.prefixes6.push(parsed6(PREFIXES6[by / 7 % 4])),
         5 => wide.vlans.push(VLANS[by / 7 % 3]),
         _ => wide.ethertypes.push(0x88cc),
     }

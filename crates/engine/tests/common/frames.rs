@@ -55,7 +55,7 @@ pub fn network() -> impl Strategy<Value = Network> {
         6 => ipv6().prop_map(|packet| (ethertype::IPV6, packet.to_bytes())).boxed(),
         2 => arp().prop_map(|arp| (ethertype::ARP, arp.to_bytes())).boxed(),
         1 => (prop_oneof![select(&ETHERTYPES[..]), any::<u16>()], vec(any::<u8>(), 0..64)).boxed(),
-        1 => vec(any::<u8>(), 0..40).prop_map(|rest| (0x0026, [&[0x42, 0x42, 3], &rest[..]].concat())).boxed(),
+        1 => vec(any::<u8>(), 0..40).prop_map(|rest| (0x0026u16, [&[0x42, 0x42, 3], &rest[..]].concat())).boxed(),
     ]
 }
 
@@ -128,17 +128,23 @@ fn options4() -> impl Strategy<Value = Vec<u8>> {
         bytes.resize(bytes.len().next_multiple_of(4), 1);
         bytes
     });
-    prop_oneof![3 => Just(Vec::new()), 1 => all]
+    // No operation, about as often as is looked at.
+    let many = (6usize..10).prop_map(|used| {
+        let mut bytes = vec![1; used];
+        bytes.resize(12, 0);
+        bytes
+    });
+    prop_oneof![6 => Just(Vec::new()), 2 => all, 1 => many]
 }
 
 prop_compose! {
     fn ipv4()(
-        (source, destination) in (any_v4(), prop_oneof![3 => any_v4(), 1 => Just(Ipv4::BROADCAST)]),
+        (source, destination) in (any_v4(), prop_oneof![3 => any_v4(), 1 => Just(Ipv4::BROADCAST), 1 => Just(LISTENERS4)]),
         (protocol, payload) in upper4(),
         options in options4(),
         (version, ihl) in (rarely(any::<u8>(), 4), option::weighted(0.05, any::<u8>())),
         total_length in option::weighted(0.1, length()),
-        ttl in select(&[1u8, 64][..]),
+        ttl in select(&[0u8, 1, 1, 64][..]),
         (more_fragments, offset) in prop_oneof![
             4 => Just((false, 0u16)), 1 => (any::<bool>(), 0u16..3), 1 => (any::<bool>(), any::<u16>())
         ],
@@ -152,6 +158,9 @@ prop_compose! {
 fn rarely(other: impl Strategy<Value = u8>, usual: u8) -> impl Strategy<Value = u8> {
     prop_oneof![19 => Just(usual), 1 => other]
 }
+
+/// All IGMPv3 routers: whom reports go to.
+const LISTENERS4: Ipv4 = Ipv4([224, 0, 0, 22]);
 
 /// A length field's wrong values.
 fn length() -> impl Strategy<Value = u16> {

@@ -29,9 +29,16 @@ pub const MACS: [Mac; 5] = [
 ];
 /// IPv4 addresses that may be bound one by one; the last is also a prefix's broadcast address.
 pub const OWN4: [&str; 4] = ["10.0.0.2", "10.0.0.9", "127.0.0.1", "10.1.2.255"];
-/// IPv4 prefixes that may be bound.
-pub const PREFIXES4: [(&str, u8); 5] =
-    [("10.1.0.0", 16), ("10.1.2.0", 24), ("192.0.2.0", 31), ("192.0.2.4", 30), ("127.0.0.0", 8)];
+/// IPv4 prefixes that may be bound; the last two hold what nobody may send from, whoever lets them in.
+pub const PREFIXES4: [(&str, u8); 7] = [
+    ("10.1.0.0", 16),
+    ("10.1.2.0", 24),
+    ("192.0.2.0", 31),
+    ("192.0.2.4", 30),
+    ("127.0.0.0", 8),
+    ("0.0.0.0", 5),
+    ("224.0.0.0", 3),
+];
 /// IPv4 addresses that are bound by a prefix only, or never.
 pub const OTHER4: [&str; 19] = [
     "10.0.0.1",
@@ -58,8 +65,9 @@ pub const OTHER4: [&str; 19] = [
 pub const OWN6: [&str; 4] = ["fd00::2", "fd00::9", "fe80::9", "::1"];
 /// The first MAC's derived address.
 pub const LINK_LOCAL: &str = "fe80::42:aff:fe00:2";
-/// IPv6 prefixes that may be bound.
-pub const PREFIXES6: [(&str, u8); 3] = [("fd00:1::", 64), ("fd00:1:0:0:8000::", 65), ("fd00:2::", 127)];
+/// IPv6 prefixes that may be bound; the last holds what nobody may send from.
+pub const PREFIXES6: [(&str, u8); 4] =
+    [("fd00:1::", 64), ("fd00:1:0:0:8000::", 65), ("fd00:2::", 127), ("ff00::", 8)];
 /// IPv6 addresses that are bound by a prefix only, or never.
 pub const OTHER6: [&str; 15] = [
     "::",
@@ -118,9 +126,9 @@ impl World {
         let lists = (
             subsequence(MACS[1..2].to_vec(), 0..=1),
             subsequence(OWN4.map(v4).to_vec(), 0..=4),
-            subsequence(PREFIXES4.map(parsed4).to_vec(), 0..=5),
+            subsequence(PREFIXES4.map(parsed4).to_vec(), 0..=7),
             subsequence(OWN6.map(v6).to_vec(), 0..=4),
-            subsequence(PREFIXES6.map(parsed6).to_vec(), 0..=3),
+            subsequence(PREFIXES6.map(parsed6).to_vec(), 0..=4),
             subsequence(VLANS.to_vec(), 0..=3),
             subsequence(ETHERTYPES.to_vec(), 0..=4),
         );
