@@ -32,7 +32,7 @@ pub fn gate_ethernet(ctx: TcContext) -> i32 {
     gate::plain(raw(&ctx))
 }
 
-/// Packets from a workload, on an interface without Ethernet headers (tun, L3 netkit).
+/// Packets from a workload, on an interface without Ethernet headers (tun).
 #[classifier]
 #[inline(always)]
 pub fn gate_layer3(ctx: TcContext) -> i32 {

@@ -62,7 +62,7 @@ pub fn verify_ethernet<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T
     })
 }
 
-/// Verifies a packet of a device without an Ethernet header (tun, L3 netkit): the IP checks alone.
+/// Verifies a packet of a device without an Ethernet header (tun): the IP checks alone.
 #[inline(always)]
 pub fn verify_layer3<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>) -> Finding {
     match ip_version(packet) {
