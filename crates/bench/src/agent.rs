@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::report::{Measure, Target};
 
-const BIND: &str = "agent/bind-10000";
+const BIND: &str = "agent/bind-10000-on-1000-interfaces";
 const MEMORY: &str = "agent/rss-250";
 const IDLE: &str = "agent/cpu-idle-250";
 

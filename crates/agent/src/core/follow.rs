@@ -1,32 +1,76 @@
 //! The network changes: interfaces and addresses come and go.
 
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
 use portcullis_datapath::Anchor;
 use portcullis_inventory::Change;
 
 use super::Core;
 
+/// Looks at a workload's addresses that its own changes may cause at once, and time in which one
+/// more is earned. A workload that flaps its addresses pays with its own patience.
+const LOOKS_AT_ONCE: u8 = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How often an endpoint may still have its addresses learned anew.
+#[derive(Debug)]
+pub(super) struct Looks {
+    left: u8,
+    since: Instant,
+    /// A look that was put off to the next tick.
+    pub(super) due: bool,
+}
+
+impl Looks {
+    pub(super) fn new() -> Self {
+        Self { left: LOOKS_AT_ONCE, since: Instant::now(), due: false }
+    }
+
+    /// Takes one look; none left: it is due later.
+    fn take(&mut self) -> bool {
+        let earned = self.since.elapsed().as_millis() / LOOK_EVERY.as_millis();
+        if earned > 0 {
+            let earned = u8::try_from(earned).unwrap_or(LOOKS_AT_ONCE);
+            self.left = self.left.saturating_add(earned).min(LOOKS_AT_ONCE);
+            self.since = Instant::now();
+        }
+        self.due = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        !self.due
+    }
+}
+
 impl Core {
-    /// Follows what the network says has changed in a namespace.
+    /// Follows what the network says has changed in a namespace. What many changes ask for is done
+    /// once.
     pub(super) fn follow(&mut self, netns: u32, changes: &[Change]) {
+        let mut peers = HashSet::new();
+        let (mut all_peers, mut own_addresses, mut lost) = (false, false, false);
         for change in changes {
             match change {
                 Change::LinkGone { index, .. } => self.link_gone(Anchor { netns, ifindex: *index }),
                 Change::LinkChanged { index, name } => {
                     self.link_changed(Anchor { netns, ifindex: *index }, name);
                 }
-                Change::PeerLinkChanged { ifindex, netns_hint } => {
-                    self.learn_again(netns, |peer| peer == (*ifindex, Some(*netns_hint)));
+                Change::PeerLinkChanged { ifindex, netns_hint: hint }
+                | Change::AddressChanged { ifindex, netns_hint: Some(hint) } => {
+                    peers.insert((*ifindex, Some(*hint)));
                 }
-                Change::AddressChanged { ifindex, netns_hint: Some(hint) } => {
-                    self.learn_again(netns, |peer| peer == (*ifindex, Some(*hint)));
-                }
-                Change::AddressChanged { netns_hint: None, .. } => {
-                    self.refresh_nodes();
-                    self.learn_again_own(netns);
-                }
-                Change::Overrun => self.look_at_all(netns),
-                Change::PeerOverrun => self.learn_again(netns, |_| true),
+                Change::AddressChanged { netns_hint: None, .. } => own_addresses = true,
+                Change::Overrun => lost = true,
+                Change::PeerOverrun => all_peers = true,
             }
+        }
+        if lost {
+            self.look_at_all(netns);
+        }
+        if own_addresses {
+            self.refresh_nodes();
+            self.learn_again_own(netns);
+        }
+        if all_peers || !peers.is_empty() {
+            self.learn_again(netns, |peer| all_peers || peers.contains(&peer));
         }
     }
 
@@ -44,7 +88,8 @@ impl Core {
     }
 
     fn link_changed(&mut self, anchor: Anchor, interface: &str) {
-        if self.names_by_anchor.contains_key(&anchor) {
+        if let Some(name) = self.names_by_anchor.get(&anchor).cloned() {
+            self.network_changed(&name, anchor);
             return;
         }
         let own = self.spaces.own().inode();
@@ -65,6 +110,18 @@ impl Core {
             }
         }
         self.cover_unbound(anchor, interface);
+    }
+
+    /// A bound interface that joined or left a bridge is in another network now, where other
+    /// addresses are taken.
+    fn network_changed(&mut self, name: &str, anchor: Anchor) {
+        let Some(scope) = self.entries.get(name).and_then(|entry| entry.scope) else { return };
+        let Some(bound) = self.entries.get(name).and_then(|entry| entry.bound.as_ref()) else { return };
+        if let Ok(Some(link)) = bound.space.link_by_index(anchor.ifindex)
+            && link.master != scope.master
+        {
+            self.learn_one_again(name);
+        }
     }
 
     /// Changes were lost: every endpoint of the namespace is looked at.
@@ -99,6 +156,24 @@ impl Core {
             })
             .map(|(name, _)| name.clone())
             .collect();
+        for name in names {
+            if self.entries.get_mut(&name).is_some_and(|entry| entry.looks.take()) {
+                self.learn_one_again(&name);
+            }
+        }
+    }
+
+    /// Looks that were put off.
+    pub(super) fn learn_due(&mut self) {
+        let names: Vec<String> = self
+            .entries
+            .iter_mut()
+            .filter(|(_, entry)| entry.looks.due)
+            .map(|(name, entry)| {
+                entry.looks.due = false;
+                name.clone()
+            })
+            .collect();
         names.iter().for_each(|name| self.learn_one_again(name));
     }
 
@@ -126,7 +201,8 @@ impl Core {
                 known.learned.macs.clone_from(&entry.learned.macs);
                 known.settled = true;
             }
-            if (known.learned != entry.learned || known.settled != entry.settled)
+            let moved = entry.scope != Some(place.scope);
+            if (known.learned != entry.learned || known.settled != entry.settled || moved)
                 && let Err(fault) = self.apply_at(&mut entry, &place, known)
             {
                 self.bus.notice("failed", Some(name), fault.to_string());

@@ -71,6 +71,8 @@ struct Entry {
     peer: Option<PeerRef>,
     /// Inode number of the workload's network namespace; looked up when first asked for.
     workload: OnceCell<Option<u32>>,
+    /// How often its workload may still have us look at its addresses.
+    looks: follow::Looks,
     scope: Option<NetworkScope>,
     bound: Option<Bound>,
     /// Why it is not bound.
@@ -100,13 +102,14 @@ enum Trouble {
 }
 
 impl Entry {
-    const fn new(record: Record) -> Self {
+    fn new(record: Record) -> Self {
         Self {
             record,
             learned: Learned { macs: Vec::new(), link_local: Vec::new(), local: Vec::new() },
             settled: false,
             peer: None,
             workload: OnceCell::new(),
+            looks: follow::Looks::new(),
             scope: None,
             bound: None,
             trouble: None,

@@ -29,6 +29,7 @@ impl Core {
         self.check_hooks();
         self.check_tables();
         self.check_spaces();
+        self.learn_due();
         // Changes are heard; this is for those that were not.
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(NODES_EVERY) {
