@@ -38,16 +38,22 @@ pub enum RunError {
 /// enforcing, and the next agent takes it over.
 pub fn run(mut config: Config) -> Result<(), RunError> {
     raise_file_limit();
-    config.limits.endpoints = config.limits.capacity(u32::try_from(possible_cpus()).unwrap_or(u32::MAX));
+    choose_capacity(&mut config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(config))
 }
 
 /// Takes everything of ours out of the kernel: no interface is verified any more.
 pub fn teardown(config: &Config) -> Result<(), RunError> {
-    let opened = Datapath::open(&config.bpffs, settings(config)).map_err(StartError::from)?;
-    opened.datapath.unpin_all();
-    Ok(())
+    let mut config = config.clone();
+    choose_capacity(&mut config);
+    let opened = Datapath::open(&config.bpffs, settings(&config)).map_err(StartError::from)?;
+    Ok(opened.datapath.take_down(&opened.tables).map_err(StartError::from)?)
+}
+
+/// Settles how many endpoints there may be: tables of another size would be made anew.
+fn choose_capacity(config: &mut Config) {
+    config.limits.endpoints = config.limits.capacity(u32::try_from(possible_cpus()).unwrap_or(u32::MAX));
 }
 
 async fn serve(config: Config) -> Result<(), RunError> {

@@ -14,6 +14,8 @@ use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use portcullis_abi::{ABI_VERSION, Meta, Mode};
 
+use crate::attach::Hook;
+use crate::clsact;
 use crate::error::{Error, Result};
 use crate::events::EventStream;
 use crate::features::Features;
@@ -204,6 +206,23 @@ impl Datapath {
             }
         }
         Ok(repaired)
+    }
+
+    /// Takes everything of ours out of the kernel: bindings, filters, pins. Filters in other network
+    /// namespaces than this process's stay, without a binding.
+    pub fn take_down(&self, tables: &Tables) -> Result<()> {
+        let namespace = Namespace::current()?;
+        for (anchor, _) in tables.all_anchors()? {
+            tables.point(anchor, 0)?;
+            if !self.features.tcx && anchor.netns == namespace.inode() {
+                for hook in [Hook::Ingress, Hook::Egress] {
+                    clsact::detach(anchor.ifindex, hook)
+                        .map_err(|source| Error::system("taking a filter off", source))?;
+                }
+            }
+        }
+        self.unpin_all();
+        Ok(())
     }
 
     /// Removes all pins: with the last descriptor the gate is gone.
