@@ -28,7 +28,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("testkit", &["abi", "engine", "datapath", "policy", "inventory", "agent", "probe"]),
     ("bench", &["abi", "engine", "datapath", "policy", "agent", "probe", "testkit"]),
     ("demo", &["abi", "policy", "probe", "testkit"]),
-    ("kernel-check", &["abi", "engine", "datapath", "probe", "testkit"]),
+    ("kernel-check", &["abi", "engine", "datapath", "inventory", "policy", "probe", "testkit"]),
     ("xtask", &["ebpf-build"]),
 ];
 
