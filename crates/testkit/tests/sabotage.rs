@@ -8,7 +8,7 @@ use std::fs;
 
 use portcullis_policy::api::{Coverage, EndpointState, Event};
 use portcullis_testkit::sabotage::{Usurper, detach_link, pins, wipe_entry};
-use portcullis_testkit::{Agent, EventStream, Lab, forge_udp4, tagged_payload, wait_until};
+use portcullis_testkit::{Agent, AgentOptions, EventStream, Lab, forge_udp4, tagged_payload, wait_until};
 
 struct Scene {
     lab: Lab,
@@ -159,4 +159,28 @@ fn a_program_before_ours_is_overtaken_or_told_of() {
     drop(usurper);
     wait_until("the gate", || scene.holds()).unwrap();
     wait_until("protected", || coverage() == Some(Coverage::Protected)).unwrap();
+}
+
+#[test]
+fn programs_of_quarantine_and_of_unbound_interfaces_come_back_too() {
+    let lab = Lab::new(2).unwrap();
+    let options =
+        AgentOptions { arguments: vec!["--unbound".into(), "drop".into()], ..AgentOptions::default() };
+    let agent = Agent::start_with(&lab, &options).unwrap();
+    agent.bind("mallory", lab.container(1), &[]).unwrap();
+    agent.cli_ok(&["endpoint", "quarantine", "mallory"]).unwrap();
+    let hook = |interface: &str, side: &str| {
+        pins(&agent, "links", &format!("-{}-{side}", lab.host().index_of(interface).unwrap())).unwrap()
+    };
+    for (interface, side) in [("veth-c1", "egress"), ("veth-c2", "ingress")] {
+        let repairs = agent.status().unwrap().repairs;
+        let links = hook(interface, side);
+        assert_eq!(links.len(), 1, "{interface} {side}");
+        detach_link(&links[0]).unwrap();
+        wait_until("the repair", || agent.status().unwrap().repairs > repairs).unwrap();
+        assert_eq!(hook(interface, side), links);
+        // What was put back is attached, and stays.
+        detach_link(&links[0]).unwrap();
+        wait_until("the second repair", || agent.status().unwrap().repairs > repairs + 1).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use portcullis_abi::{Endpoint, Ipv6};
 use portcullis_datapath::{Attachment, HookState};
 use portcullis_inventory::all_addresses;
 
-use super::place::Spaces;
+use super::place::{Space, Spaces};
 use super::{Bound, Core, Entry, Trouble};
 
 /// Ticks between two looks at the node's addresses.
@@ -27,6 +27,8 @@ impl Core {
     pub(super) fn check(&mut self) {
         self.check_pins();
         self.check_hooks();
+        self.check_inward();
+        self.check_unbound();
         self.check_tables();
         self.check_spaces();
         self.learn_due();
@@ -55,8 +57,9 @@ impl Core {
             }
             Err(error) => tracing::error!(%error, "cannot put back a table's pin"),
         }
-        let attachments =
-            self.entries.values().filter_map(|entry| entry.bound.as_ref()).flat_map(attachments);
+        let unbound = self.unbound.values().map(|(_, attachment)| attachment);
+        let bound = self.entries.values().filter_map(|entry| entry.bound.as_ref()).flat_map(attachments);
+        let attachments = bound.chain(unbound);
         match self.datapath.repair_link_pins(attachments) {
             Ok(0) => {}
             Ok(count) => {
@@ -69,6 +72,63 @@ impl Core {
     pub(super) fn check_hooks(&mut self) {
         for (name, state) in self.hooks_to_mend() {
             self.mend_hook(&name, state);
+        }
+    }
+
+    /// The programs that stop what goes to endpoints in quarantine.
+    fn check_inward(&mut self) {
+        let has_inward = |entry: &Entry| entry.bound.as_ref().is_some_and(|bound| bound.inward.is_some());
+        let quarantined: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| has_inward(entry))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in quarantined {
+            let Some(mut entry) = self.entries.remove(&name) else { continue };
+            if let Some(bound) = &mut entry.bound
+                && let Some(inward) = &mut bound.inward
+            {
+                self.mend(&bound.space, inward, Some(&name));
+            }
+            self.entries.insert(name, entry);
+        }
+    }
+
+    /// The programs on interfaces without a binding.
+    fn check_unbound(&mut self) {
+        let mut unbound = std::mem::take(&mut self.unbound);
+        unbound.retain(|_, (space, attachment)| self.mend(space, attachment, None));
+        self.unbound = unbound;
+    }
+
+    /// Puts a program that verifies nothing bound back where it was; `false` where its interface is
+    /// gone.
+    fn mend(&mut self, space: &Space, attachment: &mut Attachment, endpoint: Option<&str>) -> bool {
+        let states = self.datapath.states(&space.namespace, &[&*attachment]);
+        let result = match states.ok().and_then(|mut states| states.pop()) {
+            Some(HookState::First) | None => return true,
+            Some(HookState::NoInterface) => return false,
+            Some(HookState::Behind(_)) => self.datapath.put_first(&space.namespace, attachment),
+            Some(HookState::Missing) => {
+                let (site, gate) = (attachment.site(), attachment.gate());
+                self.datapath.attach(&space.namespace, site, gate).map(|(fresh, _)| *attachment = fresh)
+            }
+        };
+        match result {
+            Ok(()) => {
+                let ifindex = attachment.site().ifindex;
+                self.repaired(
+                    endpoint,
+                    format!("the program on interface index {ifindex} was put back first"),
+                );
+                true
+            }
+            Err(portcullis_datapath::Error::NoInterface { .. }) => false,
+            Err(error) => {
+                self.bus.notice("bypassed", endpoint, error.to_string());
+                true
+            }
         }
     }
 
