@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_policy::api::{Endpoint, EndpointPatch, Event, State, Status};
+use portcullis_policy::api::{
+    CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView, State, Status,
+};
+use portcullis_policy::guard::GatePolicy;
 use portcullis_policy::model::{EndpointSpec, Owner};
 use tokio::sync::broadcast;
 
@@ -71,6 +74,41 @@ pub trait Control: Send + Sync + 'static {
     fn patch(&self, id_or_name: &str, patch: EndpointPatch) -> Result<Endpoint, Fault>;
     /// Puts an endpoint into quarantine or releases it.
     fn quarantine(&self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault>;
+    /// The container network map.
+    fn map(&self) -> ContainerMap {
+        ContainerMap::default()
+    }
+    /// Gate policies, in the order in which they are asked.
+    fn policies(&self) -> Vec<PolicyView> {
+        Vec::new()
+    }
+    /// Puts a policy, or replaces the one of that name.
+    fn put_policy(&self, policy: GatePolicy) -> Result<(PolicyView, Outcome), Fault> {
+        Err(Fault::Failed(format!("policy \"{}\" cannot be put: this agent keeps none", policy.name)))
+    }
+    /// Takes a policy away; answers what it was.
+    fn remove_policy(&self, name: &str) -> Result<PolicyView, Fault> {
+        Err(Fault::NotFound(format!("there is no policy \"{name}\"")))
+    }
+    /// Binds what the CNI plugin tells of; it is in the kernel when this returns.
+    fn cni_attach(&self, interface: &str, attachment: CniAttachment) -> Result<Endpoint, Fault> {
+        let _ = attachment;
+        Err(Fault::Failed(format!("interface {interface} cannot be bound: this agent takes no CNI attachments")))
+    }
+    /// What is bound for a container's interface.
+    fn cni_get(&self, container: &str, interface: &str) -> Result<Endpoint, Fault> {
+        Err(Fault::NotFound(format!("nothing is bound for interface {interface} of container {container}")))
+    }
+    /// Takes away what the CNI plugin told of; whether there was something.
+    fn cni_detach(&self, container: &str, interface: &str) -> bool {
+        let _ = (container, interface);
+        false
+    }
+    /// Takes away what is not in use any more; answers how many attachments that were.
+    fn cni_collect(&self, garbage: CniGarbage) -> u32 {
+        let _ = garbage;
+        0
+    }
     /// The desired state of every owner.
     fn state(&self) -> State;
     /// Makes the API's part of the desired state this one, whole or not at all; answers how many endpoints

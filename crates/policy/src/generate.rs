@@ -23,6 +23,8 @@ pub fn spec(name: &str, interface: &str, addresses: &[&str]) -> EndpointSpec {
         ethertypes: Vec::new(),
         quarantined: false,
         workload: Workload::default(),
+        network: None,
+        inside: None,
     }
 }
 

@@ -12,11 +12,14 @@ pub mod address;
 pub mod api;
 pub mod compile;
 pub mod conflict;
+pub mod container;
 pub mod explain;
 #[cfg(test)]
 mod generate;
+pub mod guard;
 pub mod model;
 pub mod reference;
+pub mod span;
 pub mod validate;
 mod words;
 

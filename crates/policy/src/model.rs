@@ -43,6 +43,12 @@ pub struct EndpointSpec {
     /// The workload behind it, as far as the source knows.
     #[serde(default, skip_serializing_if = "Workload::is_empty")]
     pub workload: Workload,
+    /// The container network that this attachment belongs to (`bridge`, `frontend`, …), as the source names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The interface as the workload sees it (`eth0`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<String>,
 }
 
 /// The binding anchor as a person names it.
@@ -75,6 +81,14 @@ pub enum Owner {
     Api,
     /// The configuration file.
     File,
+    /// The CNI plugin.
+    Cni,
+    /// A runtime that speaks the Kubernetes container runtime interface (containerd, CRI-O).
+    Cri,
+    /// Docker.
+    Docker,
+    /// Podman.
+    Podman,
 }
 
 /// The workload that an endpoint belongs to.
@@ -83,12 +97,21 @@ pub enum Owner {
 pub struct Workload {
     /// The runtime that made it (`docker`, …).
     pub runtime: Option<String>,
-    /// Container id.
+    /// Container id (of a pod: its sandbox's), whole.
     pub container: Option<String>,
+    /// Container name, as the runtime shows it; of a pod none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Image that it was made from, as it was named then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Pod name.
     pub pod: Option<String>,
     /// Kubernetes namespace.
     pub namespace: Option<String>,
+    /// Pod UID: tells a pod from its successor of the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }

@@ -53,7 +53,16 @@ macro_rules! words {
 
 words!(Mode, "mode", Enforce = "enforce", Audit = "audit", Off = "off");
 words!(Direction, "direction", Ingress = "ingress", Egress = "egress");
-words!(Owner, "owner", Api = "api", File = "file");
+words!(
+    Owner,
+    "owner",
+    Api = "api",
+    File = "file",
+    Cni = "cni",
+    Cri = "cri",
+    Docker = "docker",
+    Podman = "podman",
+);
 words!(UnboundPolicy, "policy for unbound interfaces", Allow = "allow", Audit = "audit", Drop = "drop");
 words!(
     Permission,

@@ -36,6 +36,8 @@ pub(super) enum EventKind {
     Drop,
     /// Something changed or was repaired.
     Notice,
+    /// An endpoint reached its threshold.
+    Action,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -91,11 +93,12 @@ impl Filter {
 
     fn passes(&self, event: &Event) -> bool {
         let (kind, endpoint, reason) = match event {
-            Event::Drop(drop) => (EventKind::Drop, &drop.endpoint, Some(drop.reason.as_str())),
-            Event::Notice(notice) => (EventKind::Notice, &notice.endpoint, None),
+            Event::Drop(drop) => (EventKind::Drop, drop.endpoint.as_deref(), Some(drop.reason.as_str())),
+            Event::Notice(notice) => (EventKind::Notice, notice.endpoint.as_deref(), None),
+            Event::Action(action) => (EventKind::Action, Some(action.endpoint.as_str()), None),
         };
         self.kind.is_none_or(|wanted| wanted == kind)
-            && self.endpoint.as_ref().is_none_or(|wanted| endpoint.as_ref() == Some(wanted))
+            && self.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted.as_str()))
             && self.reason.is_none_or(|wanted| reason == Some(wanted.name()))
     }
 
@@ -203,6 +206,7 @@ fn render(event: &Event) -> SseEvent {
     let name = match event {
         Event::Drop(_) => "drop",
         Event::Notice(_) => "notice",
+        Event::Action(_) => "action",
     };
     match serde_json::to_string(event) {
         Ok(data) => SseEvent::default().event(name).data(data),

@@ -9,6 +9,7 @@ use portcullis_policy::api::{
     Count, Counters, Coverage, CoverageRow, Endpoint, EndpointState, EndpointTotals, Interface, State, Status,
 };
 use portcullis_policy::compile::effective;
+use portcullis_policy::guard::Answer;
 use portcullis_policy::model::{Direction, Mode};
 
 use super::{Core, Entry, Trouble};
@@ -59,6 +60,13 @@ impl Core {
             vlans: spec.vlans.iter().map(|vlan| vlan.number()).collect(),
             ethertypes: spec.ethertypes.iter().map(ToString::to_string).collect(),
             owner: entry.record.owner,
+            sources: vec![entry.record.owner],
+            conflicts: Vec::new(),
+            network: spec.network.clone(),
+            inside: spec.inside.clone(),
+            policies: Vec::new(),
+            answer: Answer::default(),
+            attempts: 0,
             since: entry.record.since.to_string(),
             counters: self.counters(entry.record.slot),
         }
@@ -75,7 +83,8 @@ impl Core {
     }
 
     pub(super) fn state(&self) -> State {
-        State { endpoints: self.entries.values().map(|entry| entry.record.spec.clone()).collect() }
+        let endpoints = self.entries.values().map(|entry| entry.record.spec.clone()).collect();
+        State { endpoints, policies: Vec::new() }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -101,6 +110,7 @@ impl Core {
             repairs: self.repairs,
             warnings: self.warnings.clone(),
             coverage: self.coverage(),
+            sources: Vec::new(),
         }
     }
 
