@@ -12,7 +12,7 @@ use manifest::Manifest;
 use source::Source;
 
 /// A crate and the crates of ours it may depend on; one that is not named here may not exist.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("abi", &[]),
     ("engine", &["abi"]),
     ("ebpf", &["abi", "engine"]),
@@ -20,12 +20,15 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("datapath", &["abi", "ebpf-build"]),
     ("policy", &["abi"]),
     ("inventory", &["abi", "policy"]),
+    ("runtimes", &["abi", "policy", "inventory"]),
+    ("cni", &["policy", "inventory"]),
     // The engine for its header types alone: the agent decodes the frames that events carry.
-    ("agent", &["abi", "engine", "datapath", "policy", "inventory"]),
+    ("agent", &["abi", "engine", "datapath", "policy", "inventory", "runtimes"]),
     ("probe", &["abi"]),
-    ("cli", &["abi", "agent", "policy", "probe"]),
+    ("cli", &["abi", "agent", "cni", "policy", "probe"]),
     // For developers only; never a dependency but of tests.
-    ("testkit", &["abi", "engine", "datapath", "policy", "inventory", "agent", "probe"]),
+    ("forger", &["abi", "probe"]),
+    ("testkit", &["abi", "engine", "datapath", "policy", "inventory", "cni", "runtimes", "agent", "probe", "forger"]),
     ("bench", &["abi", "engine", "datapath", "policy", "agent", "probe", "testkit"]),
     ("demo", &["abi", "policy", "probe", "testkit"]),
     ("kernel-check", &["abi", "engine", "datapath", "inventory", "policy", "probe", "testkit"]),
@@ -33,7 +36,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that are no part of the product: they print, and fail with whatever error they have.
-const TOOLS: [&str; 6] = ["testkit", "bench", "demo", "kernel-check", "xtask", "ebpf-build"];
+const TOOLS: [&str; 7] = ["testkit", "forger", "bench", "demo", "kernel-check", "xtask", "ebpf-build"];
 
 /// The engine runs in the kernel: nothing but plain data.
 const ENGINE_MAY_USE: [&str; 1] = ["zerocopy"];

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::REASON_SLOTS;
+use crate::{DropReason, REASON_SLOTS};
 
 /// Packets and bytes (from the Ethernet header on, as the interface counts them).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -34,36 +34,35 @@ pub struct Counters {
     pub audited: Count,
     /// Frames that were dropped, audited or noticed without an event because the sampler was out of tokens.
     pub unsampled: u64,
+    /// Of the frames with a hostile reason, those that were no evidence of intent.
+    pub mild: u64,
     /// Events that were due but found the ring buffer full.
     pub lost: u64,
     /// Packets by [`crate::DropReason`] number: dropped, audited and merely noticed ones.
     pub reasons: [u64; REASON_SLOTS],
 }
 
-const _: () = assert!(size_of::<Counters>() == 64 + 8 * REASON_SLOTS);
+const _: () = assert!(size_of::<Counters>() == 72 + 8 * REASON_SLOTS);
 
 impl Counters {
+    /// Hostile attempts: frames that were evidence of intent, those of endpoints without a threshold too.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        let hostile = DropReason::ALL.iter().filter(|reason| reason.is_hostile());
+        let packets = hostile.filter_map(|reason| self.reasons.get(usize::from(reason.number())));
+        packets.fold(0u64, |sum, count| sum.wrapping_add(*count)).wrapping_sub(self.mild)
+    }
+
     /// Adds another CPU's counters.
     pub fn add(&mut self, other: &Self) {
         self.allowed.add(&other.allowed);
         self.dropped.add(&other.dropped);
         self.audited.add(&other.audited);
         self.unsampled = self.unsampled.wrapping_add(other.unsampled);
+        self.mild = self.mild.wrapping_add(other.mild);
         self.lost = self.lost.wrapping_add(other.lost);
         for (mine, theirs) in self.reasons.iter_mut().zip(&other.reasons) {
             *mine = mine.wrapping_add(*theirs);
         }
     }
-}
-
-/// Token bucket of one slot's events, kept by the kernel programs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Sampler {
-    /// Events that may still be sent.
-    pub tokens: u32,
-    /// Low bits of the coarse clock at the last look at the fine one.
-    pub epoch: u32,
-    /// `CLOCK_MONOTONIC` nanoseconds of the last refill.
-    pub refilled_ns: u64,
 }

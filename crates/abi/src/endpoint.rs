@@ -153,8 +153,9 @@ impl Allow {
 
 /// What one anchor may claim: the common case inline, in one cache line.
 ///
-/// Immutable once published, but for `quarantine`: a change writes a new entry and flips
-/// the anchor's index to it, so no frame ever meets half of a change.
+/// Immutable once published, but for `quarantine`, which the kernel sets at the threshold and user space
+/// takes back: a change writes a new entry and flips the anchor's index to it, so no frame ever meets half
+/// of a change.
 ///
 /// The first eight bytes stand as a frame has them from its Ethernet source on: one comparison of
 /// words tells whether the source is this MAC and the ethertype a certain one ([`Self::link_word`]).
@@ -163,7 +164,7 @@ impl Allow {
 pub struct Endpoint {
     /// The first MAC.
     pub mac: Mac,
-    /// Not zero: every frame is dropped.
+    /// Not zero: every frame is dropped. [`Self::QUARANTINED`] or [`Self::HELD`].
     pub quarantine: u8,
     /// Zero.
     pub zero: u8,
@@ -179,13 +180,70 @@ pub struct Endpoint {
     pub allow: u32,
     /// [`Mode`] as a number.
     pub mode: u8,
+    /// What the kernel does at the threshold: [`crate::Response`] as a number.
+    pub answer: u8,
+    /// Hostile attempts within the window that are one too many; 0: they are not counted.
+    pub threshold: u16,
+    /// The sliding window in milliseconds.
+    pub window_ms: u32,
+    /// [`crate::Conduct::stride_shift`] of the threshold.
+    pub stride_shift: u8,
     /// Zero.
-    pub reserved: [u8; 11],
+    pub reserved: [u8; 3],
 }
 
 const _: () = assert!(size_of::<Endpoint>() == 64);
 
 impl Endpoint {
+    /// [`Self::quarantine`]: every frame from and to the endpoint is dropped as
+    /// [`crate::DropReason::Quarantined`].
+    pub const QUARANTINED: u8 = 1;
+    /// [`Self::quarantine`] of [`crate::HELD_BINDING`]: every frame is dropped as [`crate::DropReason::Unbound`].
+    pub const HELD: u8 = 2;
+
+    /// The entry of [`crate::HELD_BINDING`].
+    #[must_use]
+    pub fn held() -> Self {
+        Self {
+            quarantine: Self::HELD,
+            mode: Mode::Enforce as u8,
+            slot: crate::UNBOUND_SLOT,
+            ..Self::default()
+        }
+    }
+
+    /// The same entry with a threshold: so many hostile attempts within so many milliseconds.
+    #[must_use]
+    pub const fn with_threshold(mut self, threshold: u16, window_ms: u32, answer: crate::Response) -> Self {
+        self.threshold = threshold;
+        self.window_ms = window_ms;
+        self.stride_shift = crate::Conduct::stride_shift(threshold);
+        self.answer = answer as u8;
+        self
+    }
+
+    /// Mode, answer and threshold in one word: what a hostile attempt is counted under.
+    #[inline(always)]
+    #[must_use]
+    pub const fn terms(&self) -> u32 {
+        let threshold = self.threshold.to_ne_bytes();
+        u32::from_ne_bytes([self.mode, self.answer, threshold[0], threshold[1]])
+    }
+
+    /// The mode in such a word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mode_of(terms: u32) -> Mode {
+        Mode::from_number(terms.to_ne_bytes()[0])
+    }
+
+    /// Whether such a word has a threshold.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_counted(terms: u32) -> bool {
+        terms.to_ne_bytes()[2] | terms.to_ne_bytes()[3] != 0
+    }
+
     /// Bits of [`Self::link_word`] that are zero unless the endpoint is in quarantine.
     pub const QUARANTINE_WORD: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0xff, 0xff]);
 
@@ -329,6 +387,17 @@ impl PrefixKey {
     pub const fn lookup(binding: u32, address: Ipv6) -> Self {
         Self::prefix(binding, address, 128)
     }
+}
+
+/// Bits of the values of the table of known addresses: whose an address is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KnownAs;
+
+impl KnownAs {
+    /// An address of this node.
+    pub const NODE: u32 = 1 << 0;
+    /// A link-local (or otherwise unassigned) address that an endpoint is known by.
+    pub const IDENTITY: u32 = 1 << 1;
 }
 
 /// Key of the journal: the desired state as the agent wrote it, kept in the kernel beside the

@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Bytes of the frame that an event carries at the most.
 pub const CAPTURE_LEN: usize = 128;
 
-/// One sampled frame that broke a binding.
+/// One frame that broke a binding: sampled, but for those that reached a threshold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct DropEvent {
@@ -31,8 +31,24 @@ pub struct DropEvent {
     pub dropped: u8,
     /// 802.1Q tag that the kernel had taken out of the frame, network order; 0 where none.
     pub vlan_tci: [u8; 2],
+    /// Hostile attempts since the endpoint was last forgiven or counted anew, this frame included; 0 where
+    /// they are not counted.
+    pub attempts: u32,
+    /// Hostile attempts within the window that are one too many; 0: they are not counted.
+    pub threshold: u16,
+    /// 1: the frame is evidence of intent, a hostile attempt.
+    pub evidence: u8,
+    /// Not 0: this frame reached the threshold. [`Self::TRIPPED`] or [`Self::QUARANTINED`].
+    pub tripped: u8,
     /// The first bytes of the frame.
     pub frame: [u8; CAPTURE_LEN],
 }
 
-const _: () = assert!(size_of::<DropEvent>() == 48 + CAPTURE_LEN);
+const _: () = assert!(size_of::<DropEvent>() == 56 + CAPTURE_LEN);
+
+impl DropEvent {
+    /// [`Self::tripped`]: the threshold was reached, and this is the report.
+    pub const TRIPPED: u8 = 1;
+    /// [`Self::tripped`]: the threshold was reached, and the kernel has put the endpoint in quarantine.
+    pub const QUARANTINED: u8 = 2;
+}

@@ -11,22 +11,24 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod conduct;
 mod counters;
 mod endpoint;
 mod event;
 mod reason;
 
 pub use addr::{Ipv4, Ipv6, Mac, MacParseError};
-pub use counters::{Count, Counters, Sampler};
+pub use conduct::{Conduct, RING_LEN, Response};
+pub use counters::{Count, Counters};
 pub use endpoint::{
-    Allow, AnchorKey, Direction, Endpoint, FurtherKey, FurtherKind, JournalKey, Meta, Mode, Pointer,
+    Allow, AnchorKey, Direction, Endpoint, FurtherKey, FurtherKind, JournalKey, KnownAs, Meta, Mode, Pointer,
     PrefixKey, UnknownWord,
 };
 pub use event::{CAPTURE_LEN, DropEvent};
 pub use reason::{DropReason, REASON_SLOTS, UnknownReason};
 
 /// Version of all layouts in this crate. Pins live under a directory of this number.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Interfaces of the primary network namespace with an index below this are found
 /// by array index; all others by hash of (network namespace, index).
@@ -37,3 +39,7 @@ pub const JOURNAL_CHUNK_LEN: usize = 1024;
 
 /// The counter slot that all interfaces without a binding share.
 pub const UNBOUND_SLOT: u32 = 0;
+
+/// The binding whose entry holds an interface: every frame from and to it is dropped as
+/// [`DropReason::Unbound`]. Its entry is made with the tables and never changes.
+pub const HELD_BINDING: u32 = 1;

@@ -28,9 +28,10 @@ macro_rules! reasons {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Whether this is evidence of intent: claiming another's address, MAC, ARP or ND
+            /// Whether this can be evidence of intent: claiming another's address, MAC, ARP or ND
             /// identity, or a router's or DHCP server's role. What is not hostile is merely
-            /// not allowed, and never counts against a workload.
+            /// not allowed, and never counts against a workload. What is may still be harmless in an
+            /// instance (link-local noise): the engine's finding tells.
             #[must_use]
             pub const fn is_hostile(self) -> bool {
                 match self { $(Self::$variant => $hostile,)* }
@@ -95,7 +96,7 @@ reasons! {
     /// A kernel helper or table failed where it must not.
     Internal = 21, "internal", false;
     /// Encapsulated traffic from a workload to a node's address (IPIP, GRE, VXLAN, Geneve, WireGuard).
-    Tunnel = 22, "tunnel", true;
+    Tunnel = 22, "tunnel", false;
     /// An ICMP error quotes a packet that the workload could not have received. Reported, never dropped.
     IcmpQuote = 23, "icmp-quote", false;
     /// An IPv4 packet with a source route option (RFC 7126), or an IPv6 type 0 routing header (RFC 5095).

@@ -7,17 +7,22 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use portcullis_policy::guard::GatePolicy;
 use portcullis_policy::model::{EndpointSpec, UnboundPolicy};
 use serde::{Deserialize, Serialize};
 
+mod answer;
 mod check;
 mod locate;
 mod nearest;
+mod source;
 #[cfg(test)]
 mod tests;
 
+pub use answer::AnswerDefaults;
 pub use check::Rejection;
 pub use locate::Place;
+pub use source::{Source, SourceKind, SourceSection, Sources};
 
 /// Where the configuration file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/portcullis/portcullis.toml";
@@ -57,6 +62,16 @@ pub struct Config {
     pub limits: Limits,
     /// The periodic look at the kernel's side.
     pub reconcile: Reconcile,
+    /// What becomes of an endpoint that keeps forging, where no policy says.
+    pub answer: AnswerDefaults,
+    /// Where containers are learned of, where no `[[source]]` says.
+    pub sources: Sources,
+    /// The sources that are used, exactly.
+    #[serde(rename = "source")]
+    pub source_list: Vec<SourceSection>,
+    /// Gate policies, owned by the file.
+    #[serde(rename = "policy")]
+    pub policies: Vec<GatePolicy>,
     /// Static endpoints, owned by the file.
     #[serde(rename = "endpoint")]
     pub endpoints: Vec<EndpointSpec>,
@@ -103,6 +118,10 @@ impl Default for Config {
             events: Events::default(),
             limits: Limits::default(),
             reconcile: Reconcile::default(),
+            answer: AnswerDefaults::default(),
+            sources: Sources::default(),
+            source_list: Vec::new(),
+            policies: Vec::new(),
             endpoints: Vec::new(),
         }
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use portcullis_policy::api::{
-    CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView, State, Status,
+    ActionOutcome, CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView, State,
+    Status,
 };
-use portcullis_policy::guard::GatePolicy;
+use portcullis_policy::guard::{GatePolicy, Response};
 use portcullis_policy::model::{EndpointSpec, Owner};
 use tokio::sync::broadcast;
 
@@ -77,6 +78,11 @@ pub trait Control: Send + Sync + 'static {
     /// The container network map.
     fn map(&self) -> ContainerMap {
         ContainerMap::default()
+    }
+    /// Actions since the agent started, counted by what was to be done and what came of it. Those that never
+    /// happened need not be there.
+    fn actions(&self) -> Vec<(Response, ActionOutcome, u64)> {
+        Vec::new()
     }
     /// Gate policies, in the order in which they are asked.
     fn policies(&self) -> Vec<PolicyView> {

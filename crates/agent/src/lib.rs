@@ -6,6 +6,7 @@
 //! through [`mod@observe`] to the [`bus`], and from there to history and subscribers.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod api;
 pub mod attribution;
 pub mod bus;
@@ -14,8 +15,10 @@ pub mod control;
 pub mod core;
 pub mod decode;
 pub mod doctor;
+mod fleet;
 pub mod observe;
 mod run;
+mod sources;
 pub mod store;
 
 pub use run::{RunError, run, teardown};

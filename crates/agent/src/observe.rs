@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use portcullis_abi::{DropEvent, DropReason};
 use portcullis_datapath::{EventStream, monotonic_ns};
 use portcullis_policy::api::{DropRecord, Event};
+use tokio::sync::mpsc;
 
+use crate::answer::{Evidence, Trip};
 use crate::attribution::Attribution;
 use crate::core::Agent;
 use crate::decode::decode;
@@ -15,18 +17,29 @@ use crate::decode::decode;
 /// Time between two looks at a workload's own addresses.
 const LEARN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Turns kernel events into records, for as long as the agent runs.
-pub async fn observe(agent: Arc<Agent>, mut events: EventStream) -> std::io::Result<()> {
-    let mut observer = Observer { agent, attribution: Attribution::new(), learned: HashMap::new() };
+/// Turns kernel events into records, for as long as the agent runs. Endpoints that reached their threshold go
+/// to whoever answers, before anything else is done.
+pub async fn observe(
+    agent: Arc<Agent>,
+    mut events: EventStream,
+    trips: mpsc::Sender<Trip>,
+    evidence: Arc<Evidence>,
+) -> std::io::Result<()> {
+    let mut observer =
+        Observer { agent, trips, evidence, attribution: Attribution::new(), learned: HashMap::new() };
     loop {
         let mut batch = Vec::new();
         events.drain(|event| batch.push(*event));
-        for event in &batch {
-            observer.tell(event);
+        for event in batch.iter().filter(|event| event.tripped != 0) {
+            observer.trip(event);
         }
         if batch.is_empty() {
             events.wait().await?;
         } else {
+            tokio::task::yield_now().await;
+        }
+        for event in &batch {
+            observer.tell(event);
             // Endpoints' budgets bound what comes; other tasks get their turn all the same.
             tokio::task::yield_now().await;
         }
@@ -35,11 +48,28 @@ pub async fn observe(agent: Arc<Agent>, mut events: EventStream) -> std::io::Res
 
 struct Observer {
     agent: Arc<Agent>,
+    trips: mpsc::Sender<Trip>,
+    evidence: Arc<Evidence>,
     attribution: Attribution,
     learned: HashMap<String, Instant>,
 }
 
 impl Observer {
+    /// Tells whoever answers that an endpoint reached its threshold.
+    fn trip(&mut self, event: &DropEvent) {
+        let Some(endpoint) = self.agent.note_trip(event.slot, event.timestamp_ns) else { return };
+        let trip = Trip {
+            endpoint,
+            attempts: event.attempts,
+            threshold: u32::from(event.threshold),
+            timestamp_ns: event.timestamp_ns,
+            cgroup: self.attribution.sender(event.cgroup_id, None).cgroup,
+        };
+        if let Err(error) = self.trips.try_send(trip) {
+            tracing::error!(%error, "an endpoint that reached its threshold is not answered");
+        }
+    }
+
     fn tell(&mut self, event: &DropEvent) {
         let suspect = self.agent.suspect(event.slot);
         let decoded = decode(event, suspect.as_ref().is_some_and(|suspect| suspect.layer3));
@@ -52,7 +82,7 @@ impl Observer {
             Some(suspect) => (Some(suspect.name), Some(suspect.interface), suspect.bound),
             None => (None, None, Vec::new()),
         };
-        self.agent.bus().publish(Event::Drop(Box::new(DropRecord {
+        let record = DropRecord {
             time: wall_clock(event.timestamp_ns),
             endpoint: name,
             interface,
@@ -67,7 +97,11 @@ impl Observer {
             length: event.len,
             summary: decoded.summary,
             frame: hex(event.frame.get(..event.captured as usize).unwrap_or(&event.frame)),
-        })));
+        };
+        if let (1, Some(endpoint)) = (event.evidence, &record.endpoint) {
+            self.evidence.keep(endpoint, event.timestamp_ns, &record);
+        }
+        self.agent.bus().publish(Event::Drop(Box::new(record)));
     }
 
     /// A link-local address that the kernel gave the workload after it was bound (stable privacy
@@ -84,7 +118,7 @@ impl Observer {
 }
 
 /// RFC 3339 of a moment of the monotonic clock.
-fn wall_clock(timestamp_ns: u64) -> String {
+pub(crate) fn wall_clock(timestamp_ns: u64) -> String {
     let age = monotonic_ns().saturating_sub(timestamp_ns);
     let age = jiff::SignedDuration::from_nanos(i64::try_from(age).unwrap_or(i64::MAX));
     let now = jiff::Timestamp::now();

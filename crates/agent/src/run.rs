@@ -7,15 +7,19 @@ use std::time::Duration;
 use portcullis_datapath::{Datapath, possible_cpus};
 use portcullis_inventory::{Monitor, Netns};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::answer::{Evidence, Limiter, Own, Responder, Trip};
 use crate::api::{ServeError, TcpEndpoint, Token, UnixEndpoint, router, serve_tcp, serve_unix};
 use crate::config::Config;
 use crate::control::Control;
 use crate::core::{Agent, StartError, settings};
 use crate::observe::observe;
+
+/// Endpoints that reached their threshold and may wait for an answer.
+const TRIPS: usize = 1024;
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,21 +65,29 @@ async fn serve(config: Config) -> Result<(), RunError> {
     let socket = UnixEndpoint::bind(&config.socket)?;
     let tcp = tcp(&config)?;
     let pause = Duration::from_millis(config.reconcile.interval_ms.max(10));
-    let (agent, events) = Agent::start(config)?;
+    let (agent, events) = Agent::start(config.clone())?;
     let (stop, stopped) = watch::channel(false);
     let app = router(Arc::clone(&agent) as Arc<dyn Control>);
     let mut servers = vec![tokio::spawn(serve_unix(socket, app.clone(), when(stopped.clone())))];
     if let Some((endpoint, token)) = tcp {
         servers.push(tokio::spawn(serve_tcp(endpoint, app, token, when(stopped.clone()))));
     }
-    let observer = tokio::spawn(observe(Arc::clone(&agent), events));
-    let watcher = tokio::spawn(look_after(Arc::clone(&agent), pause));
+    let (trips, tripped) = mpsc::channel(TRIPS);
+    let evidence = Arc::new(Evidence::default());
+    let limiter = Limiter::per_minute(config.answer.terminations_per_minute);
+    let responder = Responder::new(Arc::clone(&agent), Arc::clone(&evidence), limiter, Own::of_this_process());
+    let responder = tokio::spawn(responder.run(tripped));
+    let observer = tokio::spawn(observe(Arc::clone(&agent), events, trips.clone(), evidence));
+    let watcher = tokio::spawn(look_after(Arc::clone(&agent), pause, trips));
+    let sources = crate::sources::start(&agent, &config);
     tracing::info!("the gate is in place");
     wait_for_signal().await?;
     tracing::info!("stopping; the gate stays shut");
     let _nobody_listens = stop.send(true);
+    sources.iter().for_each(JoinHandle::abort);
     watcher.abort();
     observer.abort();
+    responder.abort();
     for server in servers {
         // Streams that clients keep open end with the process.
         let _late = tokio::time::timeout(Duration::from_secs(2), server).await;
@@ -111,14 +123,17 @@ async fn wait_for_signal() -> std::io::Result<()> {
 }
 
 /// Looks after the kernel side at every tick, and follows the network in between.
-async fn look_after(agent: Arc<Agent>, pause: Duration) {
+async fn look_after(agent: Arc<Agent>, pause: Duration, trips: mpsc::Sender<Trip>) {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut monitors = Monitors::default();
     loop {
         monitors.follow(&agent);
         ticks.tick().await;
-        agent.check();
+        for trip in agent.check() {
+            // Whoever answers is behind: the next look finds it again.
+            let _busy = trips.try_send(trip);
+        }
     }
 }
 

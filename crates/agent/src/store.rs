@@ -7,22 +7,31 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use portcullis_policy::model::Owner;
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 mod inspect;
 mod lock;
 mod record;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use record::{Record, RecordError};
+pub use record::{Origin, Record, RecordError};
+pub use shelf::{PolicyBook, Sentence};
 
 /// Name of the database in the state directory.
 const FILE: &str = "state.redb";
 /// Endpoints by id, each as [`Record::encode`] writes it.
 const ENDPOINTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("endpoints");
+/// So many writes that need not be durable are made between two durable ones: the database gives space free
+/// again only then.
+const VOLATILE_RUN: u32 = 256;
 /// Bytes of the file that are kept in memory: the agent reads everything once and then only writes.
 const CACHE_LEN: usize = 1 << 20;
 
@@ -31,6 +40,8 @@ const CACHE_LEN: usize = 1 << 20;
 pub struct Store {
     database: Database,
     path: PathBuf,
+    /// Writes since the last durable one.
+    volatile: AtomicU32,
     /// Held as long as the store is open.
     _lock: lock::Lock,
 }
@@ -67,7 +78,7 @@ impl Store {
             Opened::Existing(_) => builder().open(&path).map_err(|e| failed(&path, e))?,
             Opened::Fresh | Opened::Damaged { .. } => make(&path)?,
         };
-        Ok((Self { database, path, _lock: lock }, opened))
+        Ok((Self { database, path, volatile: AtomicU32::new(0), _lock: lock }, opened))
     }
 
     /// The database file.
@@ -97,10 +108,38 @@ impl Store {
 
     /// Puts and removes in one transaction.
     pub fn change(&self, put: &[Record], remove: &[&str]) -> Result<(), StoreError> {
+        self.change_records(put, remove, Durability::Immediate)
+    }
+
+    /// Adds or replaces records whose source tells of them again whenever it is asked: no write waits for the
+    /// disk. What a power cut takes is at most what the last few writes said; a kill of the agent takes those
+    /// of the last moments too.
+    pub fn put_volatile(&self, records: &[Record]) -> Result<(), StoreError> {
+        self.change_volatile(records, &[])
+    }
+
+    /// Takes such records away. Ids that are not there do no harm.
+    pub fn forget(&self, ids: &[&str]) -> Result<(), StoreError> {
+        self.change_volatile(&[], ids)
+    }
+
+    /// Puts and removes such records in one transaction.
+    fn change_volatile(&self, put: &[Record], remove: &[&str]) -> Result<(), StoreError> {
+        let due = self.volatile.fetch_add(1, Ordering::Relaxed) >= VOLATILE_RUN;
+        self.change_records(put, remove, if due { Durability::Immediate } else { Durability::None })
+    }
+
+    fn change_records(
+        &self,
+        put: &[Record],
+        remove: &[&str],
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         if put.is_empty() && remove.is_empty() {
             return Ok(());
         }
-        self.write(|table| {
+        self.write(durability, |transaction| {
+            let mut table = transaction.open_table(ENDPOINTS).map_err(|e| e.to_string())?;
             for id in remove {
                 table.remove(*id).map_err(|e| e.to_string())?;
             }
@@ -114,25 +153,32 @@ impl Store {
 
     /// Every record, by id.
     pub fn all(&self) -> Result<Vec<Record>, StoreError> {
-        read_all(&self.database).map_err(|e| match e {
-            ReadError::Newer(version) => StoreError::Newer { path: self.path.clone(), version },
-            ReadError::Other(why) => failed(&self.path, why),
-        })
+        read_all(&self.database).map_err(|e| self.unread(e))
     }
 
+    /// One transaction. With [`Durability::Immediate`] what a caller was told is true after a power cut as
+    /// well.
     fn write(
         &self,
-        edit: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<(), String>,
+        durability: Durability,
+        edit: impl FnOnce(&WriteTransaction) -> Result<(), String>,
     ) -> Result<(), StoreError> {
         let failed = |e: &dyn std::fmt::Display| failed(&self.path, e);
         let mut transaction = self.database.begin_write().map_err(|e| failed(&e))?;
-        // What a caller was told must be true after a power cut as well.
-        transaction.set_durability(Durability::Immediate).map_err(|e| failed(&e))?;
-        {
-            let mut table = transaction.open_table(ENDPOINTS).map_err(|e| failed(&e))?;
-            edit(&mut table).map_err(|e| failed(&e))?;
+        transaction.set_durability(durability).map_err(|e| failed(&e))?;
+        edit(&transaction).map_err(|e| failed(&e))?;
+        transaction.commit().map_err(|e| failed(&e))?;
+        if matches!(durability, Durability::Immediate) {
+            self.volatile.store(0, Ordering::Relaxed);
         }
-        transaction.commit().map_err(|e| failed(&e))
+        Ok(())
+    }
+
+    fn unread(&self, error: ReadError) -> StoreError {
+        match error {
+            ReadError::Newer(version) => StoreError::Newer { path: self.path.clone(), version },
+            ReadError::Other(why) => failed(&self.path, why),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use portcullis_abi::{Allow, Endpoint, FurtherKey, Ipv4, Ipv6, Mac, Mode, PrefixKey};
+use portcullis_abi::{Allow, Endpoint, FurtherKey, Ipv4, Ipv6, Mac, Mode, PrefixKey, Response};
 use portcullis_datapath::{Anchor, Datapath, Gate, Opened, Settings, TestFrame};
 use portcullis_probe::frame::{Arp, Ipv4Packet, Ipv6Packet, Tcp, Udp, ethernet, ethertype, protocol};
 
@@ -15,8 +15,8 @@ use crate::report::{Measure, Target};
 
 /// Every namespace has this one, and a test run's interface must exist.
 const LOOPBACK: u32 = 1;
-/// The primary IPv4 binding's slot and index.
-const BINDING: u32 = 1;
+/// The plain binding.
+const BINDING: u32 = 2;
 const DROP: i32 = 2;
 const NEXT: i32 = -1;
 
@@ -45,9 +45,9 @@ struct Row {
 }
 
 /// Bindings beside [`BINDING`]: one with further addresses, one with a prefix, one switched off.
-const WITH_FURTHER: u32 = 2;
-const WITH_PREFIX: u32 = 3;
-const SWITCHED_OFF: u32 = 4;
+const WITH_FURTHER: u32 = 3;
+const WITH_PREFIX: u32 = 4;
+const SWITCHED_OFF: u32 = 5;
 
 fn rows() -> Vec<Row> {
     let row = |name, binding, frame, action, target: Option<f64>| Row {
@@ -137,7 +137,9 @@ impl Kernel {
             ipv6: OWN6,
             link_local: OWN_MAC.eui64_link_local(),
             ..Endpoint::default()
-        };
+        }
+        // As every endpoint has by default.
+        .with_threshold(10, 60_000, Response::Report);
         tables.write_binding(BINDING, &plain, &[], &[])?;
         let further = Endpoint { allow: Allow::FURTHER_IPV4, slot: 2, ..plain };
         let key = FurtherKey::address(WITH_FURTHER, FURTHER4.mapped());

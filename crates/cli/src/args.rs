@@ -1,8 +1,11 @@
 //! The command line.
 
 mod agent;
+mod cni;
 mod endpoint;
+mod map;
 mod observe;
+mod policy;
 mod probe;
 mod values;
 
@@ -13,8 +16,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use agent::AgentArgs;
-pub use endpoint::{BindArgs, EndpointCommand};
+pub use cni::{CniArgs, CniCommand};
+pub use endpoint::{BindArgs, EndpointCommand, ListArgs};
+pub use map::{MapArgs, WorkloadFilter};
 pub use observe::{DropsArgs, StatsArgs};
+pub use policy::{PolicyCommand, SetArgs};
 pub use probe::ProbeArgs;
 
 /// Where the agent listens unless told otherwise.
@@ -46,7 +52,7 @@ pub struct Global {
     /// Socket of the agent [default: /run/portcullis/portcullis.sock, or $PORTCULLIS_SOCKET]
     #[arg(long, global = true, value_name = "PATH", env = "PORTCULLIS_SOCKET", hide_env = true)]
     pub socket: Option<PathBuf>,
-    /// table, wide (more columns), json or yaml (the objects of the API)
+    /// table, wide (more columns), json or yaml (the objects of the API); `map` also dot (Graphviz)
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     #[arg(hide_possible_values = true)]
     pub output: Format,
@@ -66,6 +72,8 @@ pub enum Format {
     Json,
     /// The objects of the API as YAML.
     Yaml,
+    /// A graph for Graphviz; of `map` only.
+    Dot,
 }
 
 /// The commands.
@@ -82,6 +90,11 @@ pub enum Command {
     /// Bind interfaces to the addresses that may be used behind them
     #[command(subcommand, visible_alias = "ep")]
     Endpoint(EndpointCommand),
+    /// Say what holds for which endpoints, and what becomes of one that keeps forging
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Show every container, its networks and addresses, and what is bound for it
+    Map(MapArgs),
     /// Show what was allowed and dropped, per endpoint
     Stats(StatsArgs),
     /// Show dropped frames, decoded
@@ -97,6 +110,11 @@ pub enum Command {
     ///
     /// TOML, or what `-o json` and `-o yaml` say.
     Export,
+    /// Be the chained CNI plugin; put it into a network configuration
+    ///
+    /// Container runtimes execute it (the file that a configuration's `type` names, without arguments) with
+    /// CNI_COMMAND set; then it speaks the CNI protocol. Without CNI_COMMAND it says what it is.
+    Cni(CniArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -120,6 +138,9 @@ pub struct ApplyArgs {
     /// The desired state as TOML, YAML or JSON; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
+    /// Only show what would change
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[cfg(test)]

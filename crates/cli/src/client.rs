@@ -1,5 +1,6 @@
 //! The agent as the commands see it: HTTP over its unix socket, errors with an exit code.
 
+mod policies;
 mod sse;
 
 use std::future::Future;
@@ -12,7 +13,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use portcullis_policy::api::{Endpoint, EndpointPatch, Event, Problem, State, Status};
+use portcullis_policy::api::{ContainerMap, Endpoint, EndpointPatch, Event, Problem, State, Status};
 use portcullis_policy::model::{EndpointSpec, Mode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,6 +104,11 @@ impl Client {
         self.get("/api/v1/endpoints")
     }
 
+    /// The container network map.
+    pub fn map(&self) -> Result<ContainerMap, ClientError> {
+        self.get("/api/v1/map")
+    }
+
     /// One endpoint, by name or id.
     pub fn endpoint(&self, id: &str) -> Result<Endpoint, ClientError> {
         self.get(&endpoint_path(id, ""))
@@ -147,9 +153,19 @@ impl Client {
         self.get(&format!("/api/v1/drops?limit={limit}{query}"))
     }
 
-    /// Follows events of drops: first the newest `history`, then what comes.
-    pub fn follow_drops(&self, history: usize, query: &Query) -> Result<EventStream<'_>, ClientError> {
-        let path = format!("/api/v1/events?kind=drop&history={history}{query}");
+    /// The newest actions against repeat offenders, oldest first, in the form of events.
+    pub fn actions(&self, limit: usize, query: &Query) -> Result<Vec<Event>, ClientError> {
+        self.get(&format!("/api/v1/actions?limit={limit}{query}"))
+    }
+
+    /// Follows events of these kinds (`drop,action`): first the newest `history`, then what comes.
+    pub fn follow(
+        &self,
+        kinds: &str,
+        history: usize,
+        query: &Query,
+    ) -> Result<EventStream<'_>, ClientError> {
+        let path = format!("/api/v1/events?kind={kinds}&history={history}{query}");
         let response = self.within(self.open(Method::GET, &path, Bytes::new()))?;
         let status = response.status();
         if !status.is_success() {

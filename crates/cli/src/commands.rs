@@ -1,10 +1,13 @@
 //! What each command does.
 
 mod agent;
+pub mod cni;
 mod doctor;
 mod drops;
 mod endpoint;
+mod map;
 mod packaging;
+pub mod policy;
 mod probe;
 mod state;
 mod stats;
@@ -12,26 +15,32 @@ mod status;
 
 use anyhow::Result;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format};
 use crate::context::Context;
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::logging;
 
 /// Runs the command.
 pub fn run(cli: Cli) -> Result<Exit> {
     let Cli { global, command } = cli;
     logging::init(global.verbose, if matches!(command, Command::Agent(_)) { "info" } else { "warn" })?;
+    if global.output == Format::Dot && !matches!(command, Command::Map(_)) {
+        return Err(Failure::usage("only `portcullis map` can be printed with -o dot".to_owned()));
+    }
     let mut context = Context::new(&global);
     match command {
         Command::Agent(args) => agent::run(global.socket, args),
         Command::Status => status::run(&mut context),
         Command::Doctor => doctor::run(&mut context),
         Command::Endpoint(command) => endpoint::run(&mut context, command),
+        Command::Policy(command) => policy::run(&mut context, command),
+        Command::Map(args) => map::run(&mut context, &args),
         Command::Stats(args) => stats::run(&mut context, &args),
         Command::Drops(args) => drops::run(&mut context, args),
         Command::Probe(args) => probe::run(&mut context, args),
-        Command::Apply(args) => state::apply(&mut context, &args.file),
+        Command::Apply(args) => state::apply(&mut context, &args),
         Command::Export => state::export(&mut context),
+        Command::Cni(args) => cni::run(&mut context, args),
         Command::Completions { shell } => packaging::completions(&mut context, shell),
         Command::Man { dir } => packaging::man(&mut context, dir.as_deref()),
         Command::Openapi => packaging::openapi(&mut context),

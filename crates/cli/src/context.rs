@@ -57,7 +57,8 @@ impl Context {
         let text = match self.format {
             Format::Json => serde_json::to_string_pretty(object)? + "\n",
             Format::Yaml => serde_yaml_ng::to_string(object)?,
-            Format::Table => table(&self.style, false),
+            // Which command can be printed as a graph is settled before it runs.
+            Format::Table | Format::Dot => table(&self.style, false),
             Format::Wide => table(&self.style, true),
         };
         self.text(&text)
@@ -72,7 +73,7 @@ impl Context {
         let text = match self.format {
             Format::Json => serde_json::to_string(object)? + "\n",
             Format::Yaml => format!("---\n{}", serde_yaml_ng::to_string(object)?),
-            Format::Table => line(&self.style, false),
+            Format::Table | Format::Dot => line(&self.style, false),
             Format::Wide => line(&self.style, true),
         };
         self.text(&text)

@@ -42,6 +42,11 @@ impl Failure {
         Self { exit: Exit::Usage, text: text.into() }.into()
     }
 
+    /// It contradicts something that is there.
+    pub fn conflict(text: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Conflict, text: text.into() }.into()
+    }
+
     /// Something named is not there.
     pub fn not_found(text: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::NotFound, text: text.into() }.into()

@@ -14,10 +14,16 @@ mod logging;
 mod output;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    let started = Instant::now();
+    // First of all, and before anything is set up: a container waits for it.
+    if portcullis_cni::is_plugin_call(std::env::args_os(), std::env::var_os("CNI_COMMAND").is_some()) {
+        return commands::cni::plugin(started);
+    }
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),

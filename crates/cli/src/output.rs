@@ -1,11 +1,14 @@
 //! What people read: tables and lines made of the API's objects. Pure: text in, text out.
 
+pub mod action;
 pub mod doctor;
 pub mod drops;
 pub mod endpoint;
 #[cfg(test)]
 pub mod fixture;
+pub mod map;
 pub mod pcapng;
+pub mod policy;
 pub mod score;
 pub mod stats;
 pub mod status;
@@ -27,6 +30,11 @@ pub struct Style {
 }
 
 impl Style {
+    /// The same for tables with more columns than any terminal has: nothing is wrapped.
+    pub fn unwrapped(&self) -> Self {
+        Self { size: None, ..*self }
+    }
+
     /// As standard output has it.
     pub fn of_stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{portcullis, said};
 
 /// Every command whose help is kept.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "",
     "agent",
     "status",
@@ -26,6 +26,9 @@ const COMMANDS: [&str; 20] = [
     "probe",
     "apply",
     "export",
+    "cni",
+    "cni install",
+    "cni uninstall",
     "completions",
     "man",
     "openapi",

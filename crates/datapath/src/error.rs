@@ -56,6 +56,12 @@ pub enum Error {
         /// Its size.
         capacity: u32,
     },
+    /// Entries that every set of tables has for its own use.
+    #[error("table entry {binding} is reserved: this is a fault of portcullis")]
+    ReservedBinding {
+        /// Its index.
+        binding: u32,
+    },
     /// The interface is not there (any more).
     #[error("interface index {ifindex} does not exist in its network namespace")]
     NoInterface {

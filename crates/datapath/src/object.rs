@@ -208,8 +208,17 @@ impl Datapath {
         Ok(repaired)
     }
 
-    /// Takes everything of ours out of the kernel: bindings, filters, pins. Filters in other network
-    /// namespaces than this process's stay, without a binding.
+    /// Removes what an agent of an older layout left: its pinned programs go off their hooks, and its tables
+    /// with them. Comes when every endpoint has its program of this layout: until then both stand on the
+    /// hooks, and there is no moment without a gate. Answers how many links there were.
+    ///
+    /// (Filters on clsact need no such step: attaching takes their place.)
+    pub fn retire_older(&self) -> usize {
+        self.pins.older().iter().map(Pins::remove_all).sum()
+    }
+
+    /// Takes everything of ours out of the kernel: bindings, filters, pins, those of older layouts too.
+    /// Filters in other network namespaces than this process's stay, without a binding.
     pub fn take_down(&self, tables: &Tables) -> Result<()> {
         let namespace = Namespace::current()?;
         for (anchor, _) in tables.all_anchors()? {
@@ -221,6 +230,7 @@ impl Datapath {
                 }
             }
         }
+        self.retire_older();
         self.unpin_all();
         Ok(())
     }

@@ -45,7 +45,7 @@ pub struct Pins {
 impl Pins {
     /// Makes the directories where they are missing.
     pub fn open(base: &Path) -> Result<Self> {
-        let pins = Self { base: base.join(format!("v{ABI_VERSION}")) };
+        let pins = Self::of_version(base, ABI_VERSION);
         let parent = base.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
         let magic =
             statfs(parent).map_err(|error| Error::system(parent.display().to_string(), error.into()))?;
@@ -56,6 +56,19 @@ impl Pins {
             make_directory(&directory)?;
         }
         Ok(pins)
+    }
+
+    fn of_version(base: &Path, version: u32) -> Self {
+        Self { base: base.join(format!("v{version}")) }
+    }
+
+    /// What agents of older layouts have left here, the newest first.
+    pub fn older(&self) -> Vec<Self> {
+        let Some(base) = self.base.parent() else {
+            return Vec::new();
+        };
+        let older = (1..ABI_VERSION).rev().map(|version| Self::of_version(base, version));
+        older.filter(|pins| check_owner(&pins.base).is_ok()).collect()
     }
 
     /// Directory of the tables.
@@ -130,8 +143,9 @@ impl Pins {
         Some((meta.mtime(), meta.mtime_nsec()))
     }
 
-    /// Removes everything of ours, this version's directory included.
-    pub fn remove_all(&self) {
+    /// Removes everything of ours, this version's directory included; answers how many links there were.
+    pub fn remove_all(&self) -> usize {
+        let links = Self::names(&self.links()).len();
         for directory in [self.links(), self.maps()] {
             for name in Self::names(&directory) {
                 Self::remove(&directory.join(name));
@@ -139,5 +153,6 @@ impl Pins {
             let _already_gone = fs::remove_dir(&directory);
         }
         let _not_empty = fs::remove_dir(&self.base);
+        links
     }
 }

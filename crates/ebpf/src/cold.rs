@@ -10,9 +10,10 @@ use portcullis_engine::gate::{self as engine, Binding, Further, LinkSource};
 use portcullis_engine::header::{Ethernet, ethertype};
 use portcullis_engine::{DropReason, Finding, Packet as _};
 
+use crate::events::Note;
 use crate::maps::{self, KernelTables};
 use crate::skb::Skb;
-use crate::{act, events, gate};
+use crate::{act, conduct, events, gate};
 
 /// The furthest that a network layer may begin: behind an Ethernet header and a tag.
 const MAX_OFFSET: u32 = 18;
@@ -28,7 +29,7 @@ pub extern "C" fn ethernet(ctx: *mut __sk_buff, pointer: u64) -> i32 {
         Some(binding) => engine::verify_link(&Skb::new(ctx), &binding, |_, network| {
             Finding::from_code(match network.ethertype {
                 ethertype::IPV4 => ipv4(ctx, index, network.offset),
-                ethertype::IPV6 => ipv6(ctx, index, network.offset),
+                ethertype::IPV6 => weigh(ctx, index, network.offset, ipv6(ctx, index, network.offset)),
                 ethertype::ARP => arp(ctx, index, network.offset),
                 _ => engine::verify_other(&Skb::new(ctx), &binding, network).code(),
             })
@@ -45,7 +46,7 @@ pub extern "C" fn layer3(ctx: *mut __sk_buff, pointer: u64) -> i32 {
     let index = Pointer(pointer).binding();
     let code = match engine::ip_version(&Skb::new(ctx)) {
         Some(4) => ipv4(ctx, index, 0),
-        Some(6) => ipv6(ctx, index, 0),
+        Some(6) => weigh(ctx, index, 0, ipv6(ctx, index, 0)),
         _ => MALFORMED.code(),
     };
     settle(ctx, pointer, code)
@@ -103,6 +104,23 @@ extern "C" fn ipv6(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
     })
 }
 
+/// Whether a forged address in an IPv6 packet is evidence: the finding's code, given that of the above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn weigh_ipv6(ctx: *mut __sk_buff, index: u32, offset: u32, code: u32) -> u32 {
+    verify(ctx, index, offset, |skb, binding| {
+        engine::weigh_ipv6(skb, binding, offset, Finding::from_code(code))
+    })
+}
+
+#[inline(always)]
+fn weigh(ctx: *mut __sk_buff, index: u32, offset: u32, code: u32) -> u32 {
+    match Finding::from_code(code) {
+        Finding::Mild(_) => weigh_ipv6(ctx, index, offset, code),
+        _ => code,
+    }
+}
+
 /// An ARP packet at an offset.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -143,18 +161,30 @@ pub extern "C" fn settle(ctx: *mut __sk_buff, pointer: u64, code: u32) -> i32 {
     act(gate::settle(ctx, Pointer(pointer), code))
 }
 
-/// Counts a violation, and says what becomes of the frame.
+/// Counts evidence of intent of an endpoint that is not in quarantine, by its terms, and says what becomes of
+/// the frame.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn refuse(ctx: *mut __sk_buff, slot: u32, mode: u32, reason: u32) -> i32 {
-    act(gate::refuse(ctx, slot, mode as u8, reason))
+pub extern "C" fn refuse(ctx: *mut __sk_buff, pointer: u64, terms: u32, code: u32) -> i32 {
+    act(gate::refuse(ctx, Pointer(pointer), terms, code))
+}
+
+/// Takes note of a hostile attempt; says what came of it, as [`portcullis_abi::DropEvent::tripped`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn strike(pointer: u64, code: u32) -> u32 {
+    let pointer = Pointer(pointer);
+    match (maps::endpoint(pointer.binding()), conduct::of(pointer.slot())) {
+        (Some(endpoint), Some(conduct)) => conduct::strike(conduct, endpoint, pointer.binding(), code),
+        _ => 0,
+    }
 }
 
 /// Sends an event, or counts that it could not.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn report(ctx: *mut __sk_buff, slot: u32, reason: u32, dropped: u32) -> u32 {
-    let sent = events::send(ctx, slot, reason as u8, dropped != 0);
+pub extern "C" fn report(ctx: *mut __sk_buff, slot: u32, binding: u32, note: u32) -> u32 {
+    let sent = events::send(ctx, slot, binding, Note(note));
     if !sent {
         gate::lost(slot);
     }

@@ -2,65 +2,49 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_jiffies64, bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes,
+    bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes,
 };
-use portcullis_abi::{CAPTURE_LEN, DropEvent, Sampler};
+use portcullis_abi::{CAPTURE_LEN, DropEvent};
 
 use crate::{maps, settings};
 
 /// A length within it is clamped by a mask.
 const _: () = assert!(CAPTURE_LEN.is_power_of_two());
 
-const NS_PER_S: u64 = 1_000_000_000;
-const HOUR_NS: u64 = 3600 * NS_PER_S;
+/// What an event says of its frame, in one word, as functions of their own take it.
+#[derive(Clone, Copy)]
+pub struct Note(pub u32);
 
-/// Ticks of the kernel's clock, as a power of two, between looks at the fine clock. Reading
-/// jiffies costs a nanosecond, reading the time twenty; a flood of forged frames pays the former.
-const EPOCH_SHIFT: u32 = 3;
+impl Note {
+    const DROPPED: u32 = 1 << 8;
+    const EVIDENCE: u32 = 1 << 9;
+    const TRIPPED_SHIFT: u32 = 16;
 
-/// Whether this frame may be reported: takes a token from the slot's bucket.
-///
-/// CPUs may race for a token; the worst that comes of it is an event too many.
-#[inline(always)]
-pub fn sample(slot: u32) -> bool {
-    let Some(sampler) = maps::sampler(slot) else {
-        return false;
-    };
-    // SAFETY: the pointer is a value of an array, valid while the program runs; all fields are
-    // plain integers, and races are harmless.
-    let sampler = unsafe { &mut *sampler };
-    // SAFETY: a helper without arguments (5.5), which the verifier turns into a load.
-    let epoch = (unsafe { bpf_jiffies64() } >> EPOCH_SHIFT) as u32;
-    if sampler.epoch != epoch {
-        refill(sampler, epoch);
+    /// Of a reason's number, and `tripped` as [`DropEvent::tripped`].
+    #[inline(always)]
+    pub const fn new(reason: u32, dropped: bool, evidence: bool, tripped: u32) -> Self {
+        let dropped = if dropped { Self::DROPPED } else { 0 };
+        let evidence = if evidence { Self::EVIDENCE } else { 0 };
+        Self(reason & 0xff | dropped | evidence | tripped << Self::TRIPPED_SHIFT)
     }
-    if sampler.tokens == 0 {
-        return false;
-    }
-    sampler.tokens -= 1;
-    true
 }
 
+/// How many hostile attempts there were, and how many are one too many.
 #[inline(always)]
-fn refill(sampler: &mut Sampler, epoch: u32) {
-    sampler.epoch = epoch;
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let burst = settings::event_burst();
-    // An hour fills any bucket; the bound keeps the product within 64 bits.
-    let elapsed = now.wrapping_sub(sampler.refilled_ns).min(HOUR_NS);
-    let earned = elapsed.wrapping_mul(u64::from(settings::event_rate())) / NS_PER_S;
-    if earned == 0 {
-        return;
+fn standing(slot: u32, binding: u32) -> (u32, u16) {
+    let threshold = maps::endpoint(binding).map_or(0, |endpoint| endpoint.threshold);
+    if threshold == 0 {
+        return (0, 0);
     }
-    let tokens = u64::from(sampler.tokens) + earned;
-    sampler.tokens = if tokens < u64::from(burst) { tokens as u32 } else { burst };
-    sampler.refilled_ns = now;
+    // SAFETY: a value of an array, readable while the program runs.
+    let attempts = maps::conduct(slot).map_or(0, |conduct| unsafe { (*conduct).outstanding() });
+    (if attempts > u64::from(u32::MAX) { u32::MAX } else { attempts as u32 }, threshold)
 }
 
 /// Reports a frame. Says `false` where the ring buffer is full.
 #[inline(always)]
-pub fn send(ctx: *mut __sk_buff, slot: u32, reason: u8, dropped: bool) -> bool {
+pub fn send(ctx: *mut __sk_buff, slot: u32, binding: u32, note: Note) -> bool {
+    let (attempts, threshold) = standing(slot, binding);
     let Some(mut entry) = maps::events().reserve(0) else {
         return false;
     };
@@ -77,10 +61,14 @@ pub fn send(ctx: *mut __sk_buff, slot: u32, reason: u8, dropped: bool) -> bool {
         (*event).ifindex = (*ctx).ifindex;
         (*event).slot = slot;
         (*event).len = len;
-        (*event).reason = reason;
-        (*event).dropped = u8::from(dropped);
+        (*event).reason = note.0 as u8;
+        (*event).dropped = u8::from(note.0 & Note::DROPPED != 0);
         (*event).vlan_tci =
             if (*ctx).vlan_present != 0 { ((*ctx).vlan_tci as u16).to_be_bytes() } else { [0; 2] };
+        (*event).attempts = attempts;
+        (*event).threshold = threshold;
+        (*event).evidence = u8::from(note.0 & Note::EVIDENCE != 0);
+        (*event).tripped = (note.0 >> Note::TRIPPED_SHIFT) as u8;
         (*event).captured = capture(ctx, len, (&raw mut (*event).frame).cast());
     }
     entry.submit(0);

@@ -5,9 +5,10 @@ use portcullis_abi::{Count, Counters, Endpoint, Mode, Pointer, REASON_SLOTS, UNB
 use portcullis_engine::gate::{self, Binding, Outcome};
 use portcullis_engine::{DropReason, Finding, Verdict};
 
+use crate::events::Note;
 use crate::maps::{self, KernelTables};
 use crate::skb::Linear;
-use crate::{act, cold, events, settings};
+use crate::{act, cold, conduct, settings};
 
 /// Reasons are counted in an array of this length, a power of two.
 const REASON_MASK: u32 = REASON_SLOTS as u32 - 1;
@@ -34,8 +35,8 @@ impl Outcome for Goes<'_> {
         if self.pointer.binding() == 0 {
             return self.unclear();
         }
-        let mode = u32::from(self.endpoint.mode);
-        cold::refuse(self.ctx, self.pointer.slot(), mode, u32::from(reason.number()))
+        let code = Finding::Violation(reason).code();
+        cold::refuse(self.ctx, self.pointer.0, self.endpoint.terms(), code)
     }
 
     #[inline(always)]
@@ -61,56 +62,74 @@ pub fn plain(ctx: *mut __sk_buff) -> i32 {
 /// Turns what was found of a frame (as [`Finding::code`]) into what becomes of it, and counts it.
 #[inline(always)]
 pub fn settle(ctx: *mut __sk_buff, pointer: Pointer, code: u32) -> Verdict {
-    let (slot, verdict, reason) = decide(pointer, code);
-    conclude(ctx, slot, verdict, reason)
+    let Some(endpoint) = maps::endpoint(pointer.binding()) else {
+        // An anchor that points outside the table: cannot be, and must not pass.
+        let verdict = Verdict::Drop(DropReason::Internal);
+        count(ctx, UNBOUND_SLOT, verdict, u32::from(DropReason::Internal.number()), false);
+        return verdict;
+    };
+    let (slot, verdict, code) = decide(pointer, endpoint, code);
+    conclude(ctx, Pointer::new(pointer.binding(), slot), endpoint.terms(), verdict, code)
 }
 
-/// The same for a violation by an endpoint that is not in quarantine.
+/// The same for evidence of intent, of an endpoint that is not in quarantine.
 #[inline(always)]
-pub fn refuse(ctx: *mut __sk_buff, slot: u32, mode: u8, reason: u32) -> Verdict {
+pub fn refuse(ctx: *mut __sk_buff, pointer: Pointer, terms: u32, code: u32) -> Verdict {
     const VIOLATION: Finding = Finding::Violation(DropReason::Internal);
-    conclude(ctx, slot, Verdict::of(Mode::from_number(mode), VIOLATION), reason)
+    // Said here, so that the compiler leaves out what asks for it.
+    let code = code & REASON_MASK | Finding::EVIDENCE;
+    conclude(ctx, pointer, terms, Verdict::of(Endpoint::mode_of(terms), VIOLATION), code)
 }
 
 #[inline(always)]
-fn conclude(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, reason: u32) -> Verdict {
+fn conclude(ctx: *mut __sk_buff, pointer: Pointer, terms: u32, verdict: Verdict, code: u32) -> Verdict {
+    let slot = pointer.slot();
     if matches!(verdict, Verdict::Pass) {
         count_passed(ctx, slot);
         return verdict;
     }
-    let sampled = events::sample(slot);
-    count(ctx, slot, verdict, reason, sampled);
+    let Some(conduct) = conduct::of(slot) else {
+        return verdict;
+    };
+    let evidence = code & Finding::EVIDENCE != 0;
+    let tripped =
+        if evidence && !conduct::is_told(conduct, terms) { cold::strike(pointer.0, code) } else { 0 };
+    // What reached the threshold is told in any case.
+    let sampled = tripped != 0 || conduct::sample(conduct);
+    count(ctx, slot, verdict, code, sampled);
     if sampled {
-        cold::report(ctx, slot, reason, u32::from(matches!(verdict, Verdict::Drop(_))));
+        let dropped = matches!(verdict, Verdict::Drop(_));
+        cold::report(ctx, slot, pointer.binding(), Note::new(code, dropped, evidence, tripped).0);
     }
     verdict
 }
 
-/// The counter slot, the verdict, and the reason's number. The latter goes beside the verdict, whose own
+/// The counter slot, the verdict, and the code of the reason. The latter goes beside the verdict, whose own
 /// reason means nothing here: a number that a verdict holds only at times is one that the verifier
 /// believes to be read unwritten.
 #[inline(always)]
-fn decide(pointer: Pointer, code: u32) -> (u32, Verdict, u32) {
+fn decide(pointer: Pointer, endpoint: &Endpoint, code: u32) -> (u32, Verdict, u32) {
     const DROP: Verdict = Verdict::Drop(DropReason::Internal);
     const VIOLATION: Finding = Finding::Violation(DropReason::Internal);
-    let number = |reason: DropReason| u32::from(reason.number());
-    let Some(endpoint) = maps::endpoint(pointer.binding()) else {
-        // An anchor that points outside the table: cannot be, and must not pass.
-        return (UNBOUND_SLOT, DROP, number(DropReason::Internal));
-    };
     if pointer.binding() == 0 {
         let mode = Mode::from_number(settings::unbound_mode());
-        return (UNBOUND_SLOT, Verdict::of(mode, VIOLATION), number(DropReason::Unbound));
+        return (UNBOUND_SLOT, Verdict::of(mode, VIOLATION), u32::from(DropReason::Unbound.number()));
     }
     if endpoint.quarantine != 0 {
-        return (endpoint.slot, DROP, number(DropReason::Quarantined));
+        return (endpoint.slot, DROP, u32::from(shut(endpoint).number()));
     }
     let finding = match code {
         0 => Finding::Honest,
         _ if code & Finding::ODD != 0 => Finding::Odd(DropReason::Internal),
         _ => VIOLATION,
     };
-    (endpoint.slot, Verdict::of(Mode::from_number(endpoint.mode), finding), code & REASON_MASK)
+    (endpoint.slot, Verdict::of(Mode::from_number(endpoint.mode), finding), code)
+}
+
+/// Why an entry lets nothing pass, in either direction.
+#[inline(always)]
+const fn shut(endpoint: &Endpoint) -> DropReason {
+    if endpoint.quarantine == Endpoint::HELD { DropReason::Unbound } else { DropReason::Quarantined }
 }
 
 /// The binding, if its frames are to be verified at all: not where they pass or fall whatever they are.
@@ -130,7 +149,7 @@ pub fn quarantine(ctx: *mut __sk_buff) -> Verdict {
     match maps::endpoint(index) {
         Some(endpoint) if is_quarantined(index, endpoint) => {
             let verdict = Verdict::Drop(DropReason::Quarantined);
-            count(ctx, endpoint.slot, verdict, u32::from(DropReason::Quarantined.number()), true);
+            count(ctx, endpoint.slot, verdict, u32::from(shut(endpoint).number()), true);
             verdict
         }
         _ => Verdict::Pass,
@@ -150,9 +169,9 @@ fn count_passed(ctx: *mut __sk_buff, slot: u32) {
     }
 }
 
-/// Adds one frame that is worth an event.
+/// Adds one frame that is worth an event, by the code of what was found.
 #[inline(always)]
-fn count(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, reason: u32, reported: bool) {
+fn count(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, code: u32, reported: bool) {
     let Some(counters) = counters(slot) else {
         return;
     };
@@ -162,8 +181,11 @@ fn count(ctx: *mut __sk_buff, slot: u32, verdict: Verdict, reason: u32, reported
         Verdict::Drop(_) => &mut counters.dropped,
     };
     add(total, len(ctx));
-    if let Some(cell) = counters.reasons.get_mut((reason & REASON_MASK) as usize) {
+    if let Some(cell) = counters.reasons.get_mut((code & REASON_MASK) as usize) {
         *cell = cell.wrapping_add(1);
+    }
+    if code & Finding::MILD != 0 {
+        counters.mild = counters.mild.wrapping_add(1);
     }
     if !reported {
         counters.unsampled = counters.unsampled.wrapping_add(1);

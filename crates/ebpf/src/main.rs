@@ -4,9 +4,11 @@
 //! number that the hook understands. Compiled for the host too, so that lints and docs reach it.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![allow(missing_docs, reason = "the classifier macro makes undocumented functions")]
 
 mod cold;
+mod conduct;
 mod events;
 mod gate;
 mod maps;

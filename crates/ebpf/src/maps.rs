@@ -7,9 +7,9 @@
 //! | `ENDPOINTS` | agent | binding index → entry | the agent refuses the endpoint |
 //! | `FURTHER` | agent | (binding, kind, value) → 1 | the agent refuses the endpoint |
 //! | `PREFIXES` | agent | (binding, prefix) → prefix length | the agent refuses the endpoint |
-//! | `NODES` | agent | node address → 1 | the agent reports it |
+//! | `KNOWN` | agent | address → whose it is | the agent reports it |
 //! | `COUNTERS` | kernel | slot → counters, per CPU | sized with `ENDPOINTS` |
-//! | `SAMPLERS` | kernel | slot → token bucket of events | sized with `ENDPOINTS` |
+//! | `CONDUCT` | both | slot → hostile attempts, budget of events | sized with `ENDPOINTS` |
 //! | `EVENTS` | kernel | ring buffer | the loss is counted |
 //! | `JOURNAL` | agent | (slot, chunk) → desired state | the agent reports it; the state file stays |
 //! | `META` | agent | 0 → layout version, primary namespace | one entry |
@@ -21,8 +21,8 @@ use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::macros::btf_map;
 use portcullis_abi::{
-    ANCHOR_ARRAY_LEN, AnchorKey, Counters, DropEvent, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN,
-    JournalKey, Meta, Pointer, PrefixKey, Sampler, UNBOUND_SLOT,
+    ANCHOR_ARRAY_LEN, AnchorKey, Conduct, Counters, DropEvent, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN,
+    JournalKey, KnownAs, Meta, Pointer, PrefixKey, UNBOUND_SLOT,
 };
 use portcullis_engine::Tables;
 
@@ -42,11 +42,11 @@ static FURTHER: HashMap<FurtherKey, u32, 65536, { BPF_F_NO_PREALLOC as usize }> 
 #[btf_map]
 static PREFIXES: LpmTrie<[u8; size_of::<PrefixKey>() - 4], u32, 65536> = LpmTrie::new();
 #[btf_map]
-static NODES: HashMap<[u64; 2], u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static KNOWN: HashMap<[u64; 2], u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, SLOTS> = PerCpuArray::new();
 #[btf_map]
-static SAMPLERS: Array<Sampler, SLOTS> = Array::new();
+static CONDUCT: Array<Conduct, SLOTS, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static EVENTS: RingBuf<DropEvent, { 512 * 1024 }> = RingBuf::new();
 /// Never read here: it is created and pinned with the others so that it lives as long as they do.
@@ -89,10 +89,20 @@ pub fn counters(slot: u32) -> Option<*mut Counters> {
     COUNTERS.get_ptr_mut(slot)
 }
 
-/// The event budget of a slot.
+/// The conduct of a slot's endpoint.
 #[inline(always)]
-pub fn sampler(slot: u32) -> Option<*mut Sampler> {
-    SAMPLERS.get_ptr_mut(slot)
+pub fn conduct(slot: u32) -> Option<*mut Conduct> {
+    CONDUCT.get_ptr_mut(slot)
+}
+
+/// Puts a binding's endpoint in quarantine: its frames fall from the next one on.
+#[inline(always)]
+pub fn quarantine(binding: u32) {
+    if let Some(endpoint) = ENDPOINTS.get_ptr_mut(binding) {
+        // SAFETY: a value of an array, writable while the program runs; a single byte is never half
+        // written.
+        unsafe { (&raw mut (*endpoint).quarantine).write_volatile(Endpoint::QUARANTINED) };
+    }
 }
 
 /// The stream of events to the agent.
@@ -126,8 +136,17 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn is_node(&self, address: &Ipv6) -> bool {
-        let key = address.words();
-        // SAFETY: the value is not looked at.
-        unsafe { NODES.get(key) }.is_some()
+        known_as(address) & KnownAs::NODE != 0
     }
+
+    #[inline(always)]
+    fn is_known(&self, address: &Ipv6) -> bool {
+        known_as(address) != 0
+    }
+}
+
+#[inline(always)]
+fn known_as(address: &Ipv6) -> u32 {
+    // SAFETY: the value is copied at once; four aligned bytes are never half written.
+    unsafe { KNOWN.get(address.words()) }.copied().unwrap_or(0)
 }

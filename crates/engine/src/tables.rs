@@ -13,4 +13,8 @@ pub trait Tables {
 
     /// Whether the address (IPv4 mapped) is one of this node's own.
     fn is_node(&self, address: &Ipv6) -> bool;
+
+    /// Whether the address (IPv4 mapped) is known to be somebody's: this node's, or an endpoint's. Asked of
+    /// addresses only that nobody assigns, the link-local ones.
+    fn is_known(&self, address: &Ipv6) -> bool;
 }

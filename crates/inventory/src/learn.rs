@@ -60,6 +60,11 @@ impl Learner {
         self.socket.link_by_index(index)
     }
 
+    /// The other end of a pair, over the same socket.
+    pub fn peer_link(&mut self, link: &Link) -> Result<Option<Link>> {
+        self.socket.peer_link(link)
+    }
+
     /// What is known of the workload behind `link`: two questions to the kernel.
     pub fn learn(&mut self, link: &Link, direction: Direction) -> Result<Learned> {
         match direction {

@@ -220,8 +220,8 @@ fn far_anchor(identity: &Identity) -> Result<()> {
     let mut kernel = bound("far", identity, 0, &[], &[])?;
     let tables = &kernel.opened.tables;
     let far = Anchor { netns: kernel.opened.datapath.primary().wrapping_add(1), ifindex: LOOPBACK };
-    tables.point(far, 2)?;
-    if tables.anchor(far)? != 2 || tables.all_anchors()?.len() != 2 {
+    tables.point(far, BINDING + 1)?;
+    if tables.anchor(far)? != BINDING + 1 || tables.all_anchors()?.len() != 2 {
         bail!("the anchor is not there");
     }
     kernel.expect("our own", &tcp4(identity, identity.mac, own4(identity)?), Action::Next)?;

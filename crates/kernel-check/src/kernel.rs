@@ -10,7 +10,7 @@ use portcullis_probe::cases::Identity;
 /// Every namespace has the loopback interface under this index.
 pub const LOOPBACK: u32 = 1;
 /// Binding and slot of the endpoint under test.
-pub const BINDING: u32 = 1;
+pub const BINDING: u32 = 2;
 
 /// What a program answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use portcullis_abi::{Allow, Endpoint, FurtherKey, Ipv4, Ipv6, Mac, Mode, PrefixKey};
+use portcullis_abi::{self as abi, Allow, Endpoint, FurtherKey, Ipv4, Ipv6, Mac, Mode, PrefixKey};
 
 use crate::address::AddressBinding;
-use crate::model::EndpointSpec;
+use crate::guard::{Answer, Response};
+use crate::model::{self, EndpointSpec};
 
 /// What the agent learned about an interface, and nobody declared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,10 +55,17 @@ pub struct CompiledBinding {
     pub prefixes: Vec<PrefixKey>,
 }
 
-/// Makes the table entries of `spec`: `slot` counts for it ([`portcullis_abi::UNBOUND_SLOT`] is never an
-/// endpoint's), `binding` is the index of its entry and marks its keys in the other tables.
+/// Makes the table entries of `spec`: `answer` says what becomes of it if it keeps forging, `slot` counts
+/// for it ([`portcullis_abi::UNBOUND_SLOT`] is never an endpoint's), `binding` is the index of its entry and
+/// marks its keys in the other tables.
 #[must_use]
-pub fn compile(spec: &EndpointSpec, learned: &Learned, slot: u32, binding: u32) -> CompiledBinding {
+pub fn compile(
+    spec: &EndpointSpec,
+    learned: &Learned,
+    answer: &Answer,
+    slot: u32,
+    binding: u32,
+) -> CompiledBinding {
     let effective = effective(spec, learned);
     let mut allow = spec.allow.iter().fold(0, |bits, permission| bits | permission.bit());
     let mut further = Vec::new();
@@ -93,7 +101,17 @@ pub fn compile(spec: &EndpointSpec, learned: &Learned, slot: u32, binding: u32) 
         allow,
         ..Endpoint::default()
     };
+    let response = kernel_response(spec, answer);
+    let endpoint = endpoint.with_threshold(answer.attempts, answer.window.millis(), response);
     CompiledBinding { endpoint, further, prefixes }
+}
+
+/// What the kernel itself does at the threshold. Ending a container includes its quarantine: nothing more
+/// comes from it while it ends.
+fn kernel_response(spec: &EndpointSpec, answer: &Answer) -> abi::Response {
+    let quarantines =
+        answer.response >= Response::Quarantine && !answer.dry_run && spec.mode == model::Mode::Enforce;
+    if quarantines { abi::Response::Quarantine } else { abi::Response::Report }
 }
 
 /// What `spec` may claim with what was learned; the agent shows it, [`compile`] puts it into tables.

@@ -18,6 +18,9 @@ pub struct Container {
     pub name: String,
     /// Everything else that is known of it. `runtime` and `container` are set.
     pub workload: Workload,
+    /// Path of its network namespace, where the source knows one that lasts.
+    #[serde(default)]
+    pub netns: Option<String>,
     /// Whose network it uses.
     pub networking: Networking,
     /// Its attachments; empty where it has no network of its own.

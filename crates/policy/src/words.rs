@@ -6,6 +6,8 @@ use std::str::FromStr;
 use portcullis_abi::Allow;
 use thiserror::Error;
 
+use crate::api::{ActionOutcome, MapState, SourceState};
+use crate::guard::{Response, Termination};
 use crate::model::{Direction, InterfaceRef, Mode, Owner, Permission, UnboundPolicy};
 
 /// A text that is none of the words that may stand there.
@@ -74,6 +76,31 @@ words!(
     AnyEthertype = "any-ethertype",
     Tunnel = "tunnel",
     NoSourceRoute = "no-source-route",
+);
+
+words!(Response, "response", Report = "report", Quarantine = "quarantine", Terminate = "terminate",);
+words!(Termination, "way to end a container", Kill = "kill", Stop = "stop", Restart = "restart");
+words!(ActionOutcome, "outcome", Done = "done", DryRun = "dry-run", Withheld = "withheld", Failed = "failed",);
+words!(
+    SourceState,
+    "state of a source",
+    Absent = "absent",
+    Connecting = "connecting",
+    Connected = "connected",
+    Failing = "failing",
+);
+words!(
+    MapState,
+    "state",
+    Bound = "bound",
+    Quarantined = "quarantined",
+    Unbound = "unbound",
+    Held = "held",
+    Orphan = "orphan",
+    HostNetwork = "host-network",
+    Shared = "shared",
+    NoNetwork = "no-network",
+    NotProtectable = "not-protectable",
 );
 
 impl Permission {
@@ -173,6 +200,11 @@ mod tests {
         check(Owner::ALL);
         check(UnboundPolicy::ALL);
         check(Permission::ALL);
+        check(Response::ALL);
+        check(Termination::ALL);
+        check(ActionOutcome::ALL);
+        check(SourceState::ALL);
+        check(MapState::ALL);
         assert_eq!(
             "strict".parse::<Mode>().unwrap_err().to_string(),
             "unknown mode \"strict\": write one of enforce, audit, off"

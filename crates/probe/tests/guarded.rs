@@ -26,10 +26,10 @@ impl Guard {
         let base = PathBuf::from(format!("/sys/fs/bpf/portcullis-probe-{}-{name}", std::process::id()));
         let mut opened = Datapath::open(&base, Settings::default()).expect("loading the kernel side");
         let namespace = Namespace::open(netns).expect("the lab's namespace");
-        opened.tables.write_binding(1, endpoint, &[], &[]).expect("a binding");
+        opened.tables.write_binding(2, endpoint, &[], &[]).expect("a binding");
         let nodes = [Ipv4([10, 77, 0, 1]).mapped(), fd77(1)];
         opened.tables.set_nodes(&nodes).expect("node addresses");
-        opened.tables.point(Anchor { netns: namespace.inode(), ifindex }, 1).expect("an anchor");
+        opened.tables.point(Anchor { netns: namespace.inode(), ifindex }, 2).expect("an anchor");
         let site = Site { ifindex, hook, method: Method::Tcx };
         let (attachment, _) = opened.datapath.attach(&namespace, site, Gate::Ethernet).expect("attaching");
         Self { opened, base, attachment: Some(attachment) }

@@ -60,3 +60,22 @@ pub fn remove(path: &Path) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
+
+/// Where cgroups are mounted: v2 and every hierarchy of v1.
+pub fn hierarchies() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let of_cgroups = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    of_cgroups
+        .filter(|fields| matches!(fields.get(2), Some(&("cgroup" | "cgroup2"))))
+        .filter_map(|fields| fields.get(1).map(PathBuf::from))
+        .collect()
+}
+
+/// Removes a cgroup with those below it, after killing what is in them.
+pub fn remove_tree(path: &Path) {
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_tree(&entry.path());
+    }
+    remove(path);
+}

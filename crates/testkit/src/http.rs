@@ -1,6 +1,7 @@
 //! Just enough HTTP/1.1 over a unix socket: one request a connection.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -39,6 +40,24 @@ pub struct Answer {
 pub fn request(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> Result<Response> {
     let mut answer = open(socket, method, path, body, Some(Duration::from_secs(30)))?;
     let text = answer.text().with_context(|| format!("reading the answer to {method} {path}"))?;
+    Ok(Response { status: answer.status, text })
+}
+
+/// Sends a tar archive, and gives the whole answer.
+pub fn upload(socket: &Path, path: &str, archive: &Path) -> Result<Response> {
+    let mut file = File::open(archive).with_context(|| format!("opening {}", archive.display()))?;
+    let mut stream =
+        UnixStream::connect(socket).with_context(|| format!("connecting to {}", socket.display()))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: portcullis\r\nConnection: close\r\n\
+         Content-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
+        file.metadata()?.len()
+    )?;
+    io::copy(&mut file, &mut stream)?;
+    let mut answer =
+        Answer::head(BufReader::new(stream)).with_context(|| format!("the answer to POST {path}"))?;
+    let text = answer.text()?;
     Ok(Response { status: answer.status, text })
 }
 

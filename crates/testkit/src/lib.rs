@@ -11,12 +11,14 @@
 mod agent;
 mod binary;
 mod cgroup;
+mod chain;
 mod frames;
 mod http;
 mod lab;
 mod namespace;
 mod ping;
 mod process;
+mod runtime;
 pub mod sabotage;
 mod scapy;
 mod sweep;
@@ -27,12 +29,16 @@ mod wait;
 pub use agent::{Agent, AgentOptions, EventStream, Reasons};
 pub use binary::portcullis;
 pub use cgroup::Cgroup;
+pub use chain::{Chain, PluginAnswer, reference_plugins};
 pub use frames::{forge_udp4, forge_udp6, tagged_payload};
 pub use http::Response;
 pub use lab::{BRIDGE_MAC, Builder, Container, Lab, OUTSIDE_V4, OUTSIDE_V6};
 pub use namespace::Namespace;
 pub use ping::{PingStream, Pings, ping};
 pub use process::{Process, checked_output};
+pub use runtime::{
+    Conflist, Containerd, Docker, Engine, FORGED, Forgery, IMAGE, NetworkOptions, Podman, RunOptions, Sandbox,
+};
 pub use scapy::scapy;
 pub use sweep::{pins as remove_pins, sweep};
 pub use sys::{PacketSocket, Via};

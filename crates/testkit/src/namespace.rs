@@ -14,7 +14,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::process::{Process, checked_output};
 use crate::sys::PacketSocket;
 
-/// A network namespace under `/run/netns`. It does not delete itself: the lab does.
+/// A network namespace: one under `/run/netns`, or a process's. It does not delete itself: the lab does.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -28,6 +28,13 @@ impl Namespace {
         let path = Path::new("/run/netns").join(name);
         let handle = File::open(&path).with_context(|| format!("network namespace {}", path.display()))?;
         Ok(Self { name: name.to_owned(), path, handle })
+    }
+
+    /// The one that a process is in. It lives as long as this does.
+    pub fn of_process(pid: u32) -> Result<Self> {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let handle = File::open(&path).with_context(|| format!("network namespace of process {pid}"))?;
+        Ok(Self { name: format!("process {pid}"), path, handle })
     }
 
     /// Its name.

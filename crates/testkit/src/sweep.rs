@@ -1,5 +1,7 @@
 //! Cleaning up: after a lab, and after labs of processes that are no more.
 
+mod ground;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +12,9 @@ use std::sync::Once;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cgroup;
-use crate::namespace::ip_batch;
+use crate::namespace::{Namespace, ip_batch};
 use crate::wait::wait_until;
+pub use ground::ground;
 
 /// Where bpffs is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -26,7 +29,7 @@ pub fn once() {
 }
 
 /// Takes away what labs of dead processes left: namespaces and the processes in them, pins, cgroups,
-/// temporary directories. Everything of a lab carries the process id in its name.
+/// temporary directories, container runtimes. Everything of a lab carries the process id in its name.
 pub fn sweep() {
     sweep_where(is_dead);
 }
@@ -38,19 +41,27 @@ fn is_dead(pid: u32) -> bool {
 fn sweep_where(gone: impl Fn(u32) -> bool) {
     let leftovers = |directory: &Path| leftovers(directory, &gone);
     let names = leftovers(Path::new(NETNS));
+    let cgroups: Vec<PathBuf> = cgroup::hierarchies()
+        .iter()
+        .flat_map(|root| leftovers(root).into_iter().map(|name| root.join(name)))
+        .collect();
+    let opened = names.iter().filter_map(|name| Namespace::open(name).ok());
+    let sockets: Vec<PathBuf> = opened.flat_map(|namespace| ground::shim_sockets(&namespace)).collect();
+    let temporary = std::env::temp_dir();
+    let directories: Vec<PathBuf> =
+        leftovers(&temporary).into_iter().map(|name| temporary.join(name)).collect();
+    for directory in &directories {
+        ground::directory_and_cgroups(directory, &[]);
+    }
     processes_in(&names);
+    ground::remove_files(&sockets);
     namespaces(&names);
     for name in leftovers(Path::new(BPFFS)) {
         pins(&Path::new(BPFFS).join(name));
     }
-    if let Some(root) = cgroup::root() {
-        for name in leftovers(&root) {
-            cgroup::remove(&root.join(name));
-        }
-    }
-    let temporary = std::env::temp_dir();
-    for name in leftovers(&temporary) {
-        let _left = fs::remove_dir_all(temporary.join(name));
+    cgroups.iter().for_each(|path| cgroup::remove_tree(path));
+    for directory in directories {
+        let _left = fs::remove_dir_all(directory);
     }
 }
 

@@ -13,7 +13,7 @@ use portcullis_policy::api::Event;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::input::Options;
 use super::problem::Refusal;
@@ -22,22 +22,41 @@ use super::{App, MAX_STREAMS, Shared};
 /// How many events of the past are looked through at most.
 const HISTORY_LIMIT: usize = 1 << 16;
 
-/// How many drops are answered where the query does not say.
+/// How many drops, or actions, are answered where the query does not say.
 const DROPS_DEFAULT: usize = 100;
 
 /// A comment keeps proxies and clients from giving up on a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The two kinds of event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+/// The kinds of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum EventKind {
+enum EventKind {
     /// A frame broke a binding.
     Drop,
     /// Something changed or was repaired.
     Notice,
     /// An endpoint reached its threshold.
     Action,
+}
+
+/// Kinds with commas between them, as a query has them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Kinds(Vec<EventKind>);
+
+impl TryFrom<String> for Kinds {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let kind = |word: &str| match word {
+            "drop" => Ok(EventKind::Drop),
+            "notice" => Ok(EventKind::Notice),
+            "action" => Ok(EventKind::Action),
+            other => Err(format!("kind {other:?}: write drop, notice, action, or several with commas")),
+        };
+        text.split(',').map(kind).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -51,9 +70,19 @@ pub(super) struct EventsQuery {
     endpoint: Option<String>,
     /// Only drops for this reason.
     reason: Option<String>,
-    /// Only events of this kind.
-    #[param(inline)]
-    kind: Option<EventKind>,
+    /// Only events of this kind: drop, notice or action; several with commas.
+    #[param(value_type = Option<String>)]
+    kind: Option<Kinds>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ActionsQuery {
+    /// At most so many, the newest; 100 unless given.
+    limit: Option<usize>,
+    /// Only actions against this endpoint (its name, or the id while it is bound).
+    endpoint: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -70,7 +99,7 @@ pub(super) struct DropsQuery {
 
 /// Which events are wanted.
 struct Filter {
-    kind: Option<EventKind>,
+    kinds: Option<Kinds>,
     endpoint: Option<String>,
     reason: Option<DropReason>,
 }
@@ -78,7 +107,7 @@ struct Filter {
 impl Filter {
     fn new(
         app: &App,
-        kind: Option<EventKind>,
+        kinds: Option<Kinds>,
         endpoint: Option<String>,
         reason: Option<String>,
     ) -> Result<Self, Refusal> {
@@ -88,7 +117,7 @@ impl Filter {
         };
         // Events name endpoints; those of one that is gone can still be asked for by its name.
         let endpoint = endpoint.map(|key| app.control.endpoint(&key).map_or(key, |found| found.name));
-        Ok(Self { kind, endpoint, reason })
+        Ok(Self { kinds, endpoint, reason })
     }
 
     fn passes(&self, event: &Event) -> bool {
@@ -97,7 +126,7 @@ impl Filter {
             Event::Notice(notice) => (EventKind::Notice, notice.endpoint.as_deref(), None),
             Event::Action(action) => (EventKind::Action, Some(action.endpoint.as_str()), None),
         };
-        self.kind.is_none_or(|wanted| wanted == kind)
+        self.kinds.as_ref().is_none_or(|Kinds(wanted)| wanted.contains(&kind))
             && self.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted.as_str()))
             && self.reason.is_none_or(|wanted| reason == Some(wanted.name()))
     }
@@ -116,12 +145,22 @@ impl Filter {
     responses((status = 200, body = Vec<Event>), (status = 422, response = super::openapi::Invalid)))]
 pub(super) async fn drops(app: Shared, query: Options<DropsQuery>) -> Result<Response, Refusal> {
     let DropsQuery { limit, endpoint, reason } = query.0;
-    let filter = Filter::new(&app, Some(EventKind::Drop), endpoint, reason)?;
+    let filter = Filter::new(&app, Some(Kinds(vec![EventKind::Drop])), endpoint, reason)?;
     let drops = filter.newest(app.control.history(HISTORY_LIMIT), limit.unwrap_or(DROPS_DEFAULT));
     Ok(Json(drops.iter().map(Arc::as_ref).collect::<Vec<&Event>>()).into_response())
 }
 
-/// Events as they happen: `event: drop` or `notice` with the event as JSON, `event: lost` with
+/// The newest actions against repeat offenders, oldest first, as the event stream has them.
+#[utoipa::path(get, path = "/api/v1/actions", operation_id = "listActions", tag = "events", params(ActionsQuery),
+    responses((status = 200, body = Vec<Event>)))]
+pub(super) async fn actions(app: Shared, query: Options<ActionsQuery>) -> Result<Response, Refusal> {
+    let ActionsQuery { limit, endpoint } = query.0;
+    let filter = Filter::new(&app, Some(Kinds(vec![EventKind::Action])), endpoint, None)?;
+    let actions = filter.newest(app.control.history(HISTORY_LIMIT), limit.unwrap_or(DROPS_DEFAULT));
+    Ok(Json(actions.iter().map(Arc::as_ref).collect::<Vec<&Event>>()).into_response())
+}
+
+/// Events as they happen: `event: drop`, `notice` or `action` with the event as JSON, `event: lost` with
 /// `{"lost":N}` where this reader was too slow for N events.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "streamEvents", tag = "events", params(EventsQuery),
     responses(

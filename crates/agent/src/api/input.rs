@@ -102,7 +102,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<'_, T> {
     }
 }
 
-/// The `{id}` of a path, percent-decoded: an id or a name.
+/// The `{id}` or `{name}` of a path, percent-decoded.
 pub(super) struct Id(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -115,6 +115,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
             })?;
         Ok(Self(id))
     }
+}
+
+/// Percent-encodes everything but RFC 3986's unreserved characters: a name as one part of a path.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// The query of a URI; an unknown key is refused.

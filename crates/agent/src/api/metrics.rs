@@ -1,16 +1,20 @@
 //! `/metrics`: counters for Prometheus, computed from [`Control`]'s snapshots at each scrape.
 //!
-//! Labels are bounded by what operators declare (endpoints, their namespaces and pods) and by fixed
-//! lists (verdicts, reasons, states): never anything that a frame can choose.
+//! Labels are bounded by what operators and runtimes declare (endpoints, their namespaces and pods, sources)
+//! and by fixed lists (verdicts, reasons, states): never anything that a frame can choose. Labels of
+//! containers are none of them: whoever starts a container chooses those.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use portcullis_abi::DropReason;
-use portcullis_policy::api::{Counters, Endpoint, EndpointState, Status};
+use portcullis_policy::api::{
+    ActionOutcome, Counters, Endpoint, EndpointState, SourceState, SourceStatus, Status,
+};
+use portcullis_policy::guard::Response;
 use portcullis_policy::model::Mode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
@@ -41,7 +45,7 @@ const OPENMETRICS: &str = "application/openmetrics-text";
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "health",
     responses((status = 200, description = "Prometheus text or OpenMetrics",
         content((String = "text/plain"), (String = "application/openmetrics-text")))))]
-pub(super) async fn serve(app: Shared, headers: HeaderMap) -> Result<Response, Refusal> {
+pub(super) async fn serve(app: Shared, headers: HeaderMap) -> Result<axum::response::Response, Refusal> {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &app.metrics.0)
         .map_err(|_| Refusal::failed("the metrics could not be written; this is a bug"))?;
@@ -78,6 +82,8 @@ fn plain(open: &str) -> String {
     text
 }
 
+type ActionCount = (Response, ActionOutcome, u64);
+
 /// Computes everything anew at each scrape.
 struct Snapshot {
     control: Arc<dyn Control>,
@@ -99,7 +105,10 @@ impl Collector for Snapshot {
         states(&mut encoder, &endpoints)?;
         // The endpoints may be many: gone before the status is made.
         drop(endpoints);
-        agent(&mut encoder, &self.control.status())
+        actions(&mut encoder, &self.control.actions())?;
+        let status = self.control.status();
+        sources(&mut encoder, &status.sources)?;
+        agent(&mut encoder, &status)
     }
 }
 
@@ -162,13 +171,10 @@ fn bytes(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Re
 }
 
 fn spoof_attempts(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::Result {
-    let help = "Frames that claimed an identity or a role that is not the endpoint's.";
+    let help = "Hostile attempts: frames that claimed an identity or a role that is not the endpoint's.";
     let mut metric = encoder.encode_descriptor("spoof_attempts", help, None, MetricType::Counter)?;
     for endpoint in endpoints {
-        let hostile = |name: &str| name.parse::<DropReason>().is_ok_and(DropReason::is_hostile);
-        let reasons = endpoint.counters.reasons.iter();
-        let attempts = reasons.filter(|(name, _)| hostile(name)).map(|(_, count)| count).sum();
-        counter(&mut metric, &[("endpoint", endpoint.name.as_str())], attempts)?;
+        counter(&mut metric, &[("endpoint", endpoint.name.as_str())], endpoint.attempts)?;
     }
     Ok(())
 }
@@ -191,6 +197,35 @@ fn states(encoder: &mut DescriptorEncoder<'_>, endpoints: &[Endpoint]) -> fmt::R
     let mut metric = encoder.encode_descriptor("endpoints", help, None, MetricType::Gauge)?;
     for ((mode, state), count) in counts {
         gauge(&mut metric, &[("mode", mode), ("state", state)], count)?;
+    }
+    Ok(())
+}
+
+/// Every pair is there from the start, so that a rate sees the first one.
+fn actions(encoder: &mut DescriptorEncoder<'_>, counts: &[ActionCount]) -> fmt::Result {
+    let help = "Answers to endpoints over their threshold, by what was to be done and what came of it.";
+    let mut metric = encoder.encode_descriptor("actions", help, None, MetricType::Counter)?;
+    for response in Response::ALL {
+        for outcome in ActionOutcome::ALL {
+            let of = |(r, o, _): &&ActionCount| (r, o) == (response, outcome);
+            let count = counts.iter().find(of).map_or(0, |(.., count)| *count);
+            counter(&mut metric, &[("response", response.name()), ("outcome", outcome.name())], count)?;
+        }
+    }
+    Ok(())
+}
+
+fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceStatus]) -> fmt::Result {
+    let help = "Whether a source of containers is connected: read, and followed.";
+    let mut metric = encoder.encode_descriptor("source_up", help, None, MetricType::Gauge)?;
+    for source in sources {
+        let up = source.state == SourceState::Connected;
+        gauge(&mut metric, &[("source", source.name.as_str())], u64::from(up))?;
+    }
+    let help = "Containers that a source tells of now.";
+    let mut metric = encoder.encode_descriptor("containers", help, None, MetricType::Gauge)?;
+    for source in sources {
+        gauge(&mut metric, &[("source", source.name.as_str())], u64::from(source.containers))?;
     }
     Ok(())
 }

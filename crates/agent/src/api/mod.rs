@@ -5,11 +5,14 @@
 //! state of its own; every answer is made from a snapshot that [`Control`] gives. Every error is
 //! an RFC 9457 problem whose `detail` says what to do.
 
+mod cni;
 mod endpoints;
 mod events;
 mod input;
+mod map;
 mod metrics;
 mod openapi;
+mod policies;
 mod problem;
 mod serve;
 mod system;
@@ -19,11 +22,12 @@ mod unix;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
 
 use crate::control::Control;
 
+pub use cni::Removed;
 pub use endpoints::{BulkItem, BulkOutcome};
 pub use input::BODY_LIMIT_BYTES;
 pub use openapi::document;
@@ -64,8 +68,20 @@ pub fn router(control: Arc<dyn Control>) -> Router {
             "/api/v1/endpoints/{id}/quarantine",
             put(endpoints::quarantine).post(endpoints::quarantine).delete(endpoints::release),
         )
+        .route("/api/v1/map", get(map::show))
+        .route("/api/v1/policies", get(policies::list))
+        .route(
+            "/api/v1/policies/{name}",
+            get(policies::show).put(policies::put).delete(policies::remove),
+        )
+        .route(
+            "/api/v1/cni/{container}/{interface}",
+            put(cni::attach).get(cni::show).delete(cni::detach),
+        )
+        .route("/api/v1/cni/gc", post(cni::collect))
         .route("/api/v1/events", get(events::stream))
         .route("/api/v1/drops", get(events::drops))
+        .route("/api/v1/actions", get(events::actions))
         .route("/api/v1/state", get(system::state).put(system::apply))
         .route("/openapi.json", get(openapi::serve))
         .route("/metrics", get(metrics::serve))

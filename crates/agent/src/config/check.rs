@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::Config;
+use portcullis_policy::guard::Policies;
+use portcullis_policy::model::Mode;
+
+use super::{Config, Sources};
 
 /// Most events per second, events at once, and events kept: beyond these the agent would no longer
 /// be the small process that it promises to be.
@@ -11,6 +14,9 @@ const MAX_EVENTS: u32 = 100_000;
 const MAX_ENDPOINTS: u32 = 1_000_000;
 /// Milliseconds between two looks at the kernel's side: at least, at most.
 const INTERVAL_MS: (u64, u64) = (50, 60_000);
+
+/// Most terminations in a minute: whoever wants more wants no limit, and that is what it is there against.
+const MAX_TERMINATIONS: u16 = 1000;
 
 /// Longest name of an interface (IFNAMSIZ less its end).
 const MAX_INTERFACE_NAME: usize = 15;
@@ -45,7 +51,61 @@ impl Config {
         if !(least..=most).contains(&self.reconcile.interval_ms) {
             return Err(rejection("reconcile.interval_ms", format!("write a number from {least} to {most}")));
         }
+        self.check_answer()?;
+        self.check_sources()?;
+        self.check_policies()?;
         self.check_names()
+    }
+
+    fn check_answer(&self) -> Result<(), Rejection> {
+        let answer = &self.answer;
+        if !(1..=10_000).contains(&answer.attempts) {
+            return Err(rejection("answer.attempts", "write a number from 1 to 10000"));
+        }
+        if !(100..=86_400_000).contains(&answer.window.millis()) {
+            return Err(rejection("answer.window", "write a length of time from 100ms to 1d"));
+        }
+        if answer.terminations_per_minute > MAX_TERMINATIONS {
+            let why = format!("write a number from 0 (none are ended) to {MAX_TERMINATIONS}");
+            return Err(rejection("answer.terminations_per_minute", why));
+        }
+        Ok(())
+    }
+
+    fn check_sources(&self) -> Result<(), Rejection> {
+        if self.sources == Sources::None && !self.source_list.is_empty() {
+            let why = "\"none\" contradicts the [[source]] sections: leave one of them out";
+            return Err(rejection("sources", why));
+        }
+        let mut seen = HashSet::new();
+        for (index, section) in self.source_list.iter().enumerate() {
+            let socket = section.socket();
+            let why = if !socket.is_absolute() {
+                ("socket", "write the absolute path of a unix socket, such as /run/docker.sock".to_owned())
+            } else if section.mode == Mode::Off {
+                (
+                    "mode",
+                    "write \"enforce\" or \"audit\"; leave the section out where nothing is to be done"
+                        .to_owned(),
+                )
+            } else if !seen.insert(socket.clone()) {
+                ("kind", format!("{} is the socket of a source above: name each once", socket.display()))
+            } else {
+                continue;
+            };
+            return Err(rejection(format!("source[{index}].{}", why.0), why.1));
+        }
+        Ok(())
+    }
+
+    fn check_policies(&self) -> Result<(), Rejection> {
+        let Err(errors) = Policies::new(self.policies.clone()) else { return Ok(()) };
+        match errors.0.first() {
+            Some(error) => {
+                Err(rejection(format!("policy[{}].{}", error.index, error.key), error.mistake.to_string()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_paths(&self) -> Result<(), Rejection> {

@@ -3,7 +3,9 @@ use std::path::Path;
 
 use portcullis_policy::model::{Direction, Mode, UnboundPolicy};
 
-use super::{Config, ConfigError, EXAMPLE, Limits};
+use portcullis_policy::guard::Response;
+
+use super::{Config, ConfigError, EXAMPLE, Limits, SourceKind, SourceSection, Sources};
 
 fn error(text: &str) -> String {
     let message = Config::parse(text, Path::new("p.toml")).unwrap_err().to_string();
@@ -35,6 +37,12 @@ fn the_example_shows_every_key_with_its_default() {
     assert_eq!(endpoint.name, "web-1");
     assert_eq!(endpoint.addresses.len(), 2);
     assert_eq!(endpoint.workload.labels["app"], "web");
+    let policy = config.policies.pop().unwrap();
+    assert_eq!((policy.name.as_str(), policy.priority), ("web", 0));
+    let shown = toml::Value::try_from(&policy).unwrap();
+    assert_eq!(shown.as_table().unwrap().len(), 11, "a key of a policy is missing in the example");
+    let source = config.source_list.pop().unwrap();
+    assert_eq!(source, SourceSection::new(SourceKind::Docker, Some("/run/docker.sock".into())));
     assert_eq!(config.listen.take(), Some(SocketAddr::from(([127, 0, 0, 1], 7410))));
     assert!(config.token_file.take().is_some());
     assert_eq!(config, Config::default());
@@ -43,12 +51,14 @@ fn the_example_shows_every_key_with_its_default() {
     let all = Config {
         listen: Some(([127, 0, 0, 1], 1).into()),
         token_file: Some("t".into()),
+        source_list: vec![SourceSection::new(SourceKind::Docker, None)],
+        policies: vec![policy],
         ..Config::default()
     };
     let toml::Value::Table(known) = toml::Value::try_from(&all).unwrap() else { panic!() };
     let toml::Value::Table(shown) = toml::from_str(&full).unwrap() else { panic!() };
     assert_eq!(known.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>());
-    for table in ["events", "limits", "reconcile"] {
+    for table in ["events", "limits", "reconcile", "answer"] {
         let keys = |v: &toml::Table| v[table].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&known), keys(&shown), "{table}");
     }
@@ -68,6 +78,20 @@ fn everything_can_be_said() {
         limits.endpoints = 7
         [reconcile]
         interval_ms = 100
+        [answer]
+        attempts = 3
+        window = "5s"
+        dry_run = true
+        terminations_per_minute = 0
+        [[source]]
+        kind = "cri"
+        mode = "audit"
+        hold = false
+        inside = true
+        [[policy]]
+        name = "p"
+        match.labels = { app = "web" }
+        response = "quarantine"
         [[endpoint]]
         name = "a"
         interface = { name = "lo", netns = "/run/netns/x" }
@@ -83,6 +107,14 @@ fn everything_can_be_said() {
     assert_eq!((config.events.per_second, config.events.burst, config.events.history), (1, 2, 3));
     assert_eq!(config.limits.capacity(64), 7);
     assert_eq!(config.reconcile.interval_ms, 100);
+    assert_eq!((config.answer.answer().attempts, config.answer.answer().dry_run), (3, true));
+    assert_eq!(config.answer.answer().response, Response::Report);
+    assert_eq!(config.answer.terminations_per_minute, 0);
+    let source = &config.effective_sources()[0];
+    assert_eq!(source.socket, Path::new("/run/containerd/containerd.sock"));
+    assert_eq!((source.mode, source.hold, source.inside), (Mode::Audit, false, true));
+    assert_eq!(config.policies[0].response, Some(Response::Quarantine));
+    assert_eq!(Config::parse("sources = 'none'", Path::new("p")).unwrap().sources, Sources::None);
     let endpoint = &config.endpoints[0];
     assert_eq!(endpoint.interface.netns.as_deref(), Some("/run/netns/x"));
     assert_eq!((endpoint.direction, endpoint.mode), (Direction::Egress, Mode::Audit));
@@ -93,7 +125,7 @@ fn the_automatic_capacity_follows_the_cpus() {
     let auto = Limits::default();
     assert_eq!(auto.capacity(1), 16_384);
     assert_eq!(auto.capacity(0), 16_384);
-    assert_eq!(auto.capacity(64), 3276);
+    assert_eq!(auto.capacity(64), 3196);
     assert_eq!(auto.capacity(4096), 1024);
 }
 
@@ -152,6 +184,48 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         (
             "unbound_except = ['sixteen-letters-*']",
             "p.toml:1: unbound_except[0]: no interface has so long a name: write at most 15 characters",
+        ),
+        (
+            "[answer]\nwindow = '60'",
+            "p.toml:2: answer.window: \"60\" is not a length of time: write a whole number and a unit, such as 500ms, 60s, 10m, 1h or 7d",
+        ),
+        ("[answer]\nwindow = '99ms'", "p.toml:2: answer.window: write a length of time from 100ms to 1d"),
+        ("[answer]\n\nattempts = 0", "p.toml:3: answer.attempts: write a number from 1 to 10000"),
+        (
+            "answer.terminations_per_minute = 1001",
+            "p.toml:1: answer.terminations_per_minute: write a number from 0 (none are ended) to 1000",
+        ),
+        (
+            "[[source]]\nkind = 'dokcer'",
+            "p.toml:2: source[0].kind: unknown value \"dokcer\": did you mean \"docker\"?",
+        ),
+        (
+            "[[source]]\nkind = 'docker'\nsocket = 'run/d'",
+            "p.toml:3: source[0].socket: write the absolute path of a unix socket, such as /run/docker.sock",
+        ),
+        (
+            "[[source]]\nkind = 'docker'\nmode = 'off'",
+            "p.toml:3: source[0].mode: write \"enforce\" or \"audit\"; leave the section out where nothing is to be done",
+        ),
+        (
+            "[[source]]\nkind = 'docker'\n[[source]]\nkind = 'docker'",
+            "p.toml:4: source[1].kind: /run/docker.sock is the socket of a source above: name each once",
+        ),
+        (
+            "sources = 'none'\n[[source]]\nkind = 'docker'",
+            "p.toml:1: sources: \"none\" contradicts the [[source]] sections: leave one of them out",
+        ),
+        (
+            "[[policy]]\nname = 'a'\nmatch = {}\nmode = 'audit'",
+            "p.toml:3: policy[0].match: it does not say which endpoints: write match = { name = \"*\" } if it is for all",
+        ),
+        (
+            "[[policy]]\nname = 'a'\nmatch.name = '*'\nterminate = 'kill'",
+            "p.toml:4: policy[0].terminate: terminate goes with its response: state response = \"terminate\" in this policy, or leave it out",
+        ),
+        (
+            "[[policy]]\nname = 'a'\nmatch.name = '*'",
+            "p.toml:2: policy[0].name: it has no effect: state at least one of mode, allow, addresses, attempts, window, response, dry_run",
         ),
         (
             "listen = '127.0.0.1:80'",

@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use portcullis_abi::Mode;
-use portcullis_datapath::{Anchor, Datapath, EventStream, Expedited, Gate, Settings, Tables};
+use portcullis_abi::{HELD_BINDING, Mode};
+use portcullis_datapath::{
+    Anchor, Datapath, EventStream, Expedited, Gate, Settings, Tables,
+};
 use portcullis_policy::conflict::Claims;
+use portcullis_policy::guard::Policies;
 use portcullis_policy::model::Owner;
 
 use super::indices::Indices;
 use super::place::Spaces;
 use super::{Core, Entry, Trouble};
+use crate::answer::Sentences;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{BindOptions, Fault};
+use crate::fleet::Fleet;
 use crate::store::{Opened, Record, Store, StoreError};
 
 /// Why the agent could not start.
@@ -69,6 +74,13 @@ impl Core {
             retired: HashMap::new(),
             spaces: Spaces::new()?,
             unbound: HashMap::new(),
+            fleet: Fleet::default(),
+            sourced: HashMap::new(),
+            ports: HashMap::new(),
+            identities_stale: true,
+            policies: Policies::default(),
+            policy_owners: BTreeMap::new(),
+            sentences: Sentences::default(),
             repairs: 0,
             ticks: 0,
             warnings,
@@ -77,51 +89,67 @@ impl Core {
         // Loaded now, so that the first endpoint need not wait for the verifier.
         let own = Arc::clone(core.spaces.own());
         core.datapath.preload(&own.namespace, Gate::Ethernet)?;
+        core.load_policies()?;
+        core.add_plugin();
+        core.add_sources();
         let before = core.reserve_pinned()?;
-        core.load(records)?;
-        core.load_file()?;
+        core.load_all(records)?;
         core.refresh_nodes();
         core.refresh_unbound();
         core.sweep(&before)?;
+        core.datapath.retire_older();
         Ok((core, opened.events))
     }
 
     /// Bindings that anchors point to stay as they are until their anchors are flipped.
     fn reserve_pinned(&mut self) -> Result<Vec<(Anchor, u32)>, Fault> {
         let anchors = self.tables.all_anchors()?;
+        self.bindings.reserve(HELD_BINDING);
         for (_, binding) in &anchors {
             self.bindings.reserve(*binding);
         }
         Ok(anchors)
     }
 
-    fn load(&mut self, records: Vec<Record>) -> Result<(), Fault> {
+    /// By hand first: it rules over what sources said.
+    fn load_all(&mut self, mut records: Vec<Record>) -> Result<(), Fault> {
         let _expedited = Expedited::for_attachments(records.len());
-        let mut moved = Vec::new();
-        for mut record in records {
-            if !self.slots.reserve(record.slot) {
-                let Some(slot) = self.slots.take() else {
-                    self.warnings.push(format!(
-                        "there is no room for endpoint \"{}\": raise `endpoints` under [limits]",
-                        record.spec.name
-                    ));
-                    continue;
-                };
-                record.slot = slot;
-                moved.push(record.spec.name.clone());
-            }
-            let name = record.spec.name.clone();
-            self.names_by_id.insert(record.id.clone(), name.clone());
-            let mut entry = Entry::new(record);
-            if let Err(fault) = self.apply(&mut entry) {
-                self.bus.notice("failed", Some(&name), fault.to_string());
-                entry.trouble = Some(Trouble::Failed(fault.to_string()));
-            }
-            self.entries.insert(name, entry);
-        }
+        records.retain_mut(|record| self.reserve_slot(record));
+        let (sourced, by_hand): (Vec<Record>, Vec<Record>) =
+            records.into_iter().partition(|record| record.origin.is_some());
+        by_hand.into_iter().for_each(|record| self.load(record));
+        self.load_file()?;
+        self.restore_sourced(sourced);
         // The journal must agree with the disk, and the disk with moved slots.
         let names: Vec<String> = self.entries.keys().cloned().collect();
         self.save(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Keeps a record's counter slot for it, or gives it another; `false` where there is no room.
+    fn reserve_slot(&mut self, record: &mut Record) -> bool {
+        if self.slots.reserve(record.slot) {
+            return true;
+        }
+        let Some(slot) = self.slots.take() else {
+            self.warnings.push(format!(
+                "there is no room for endpoint \"{}\": raise `endpoints` under [limits]",
+                record.spec.name
+            ));
+            return false;
+        };
+        record.slot = slot;
+        true
+    }
+
+    fn load(&mut self, record: Record) {
+        let name = record.spec.name.clone();
+        self.names_by_id.insert(record.id.clone(), name.clone());
+        let mut entry = Entry::new(record);
+        if let Err(fault) = self.apply(&mut entry) {
+            self.bus.notice("failed", Some(&name), fault.to_string());
+            entry.trouble = Some(Trouble::Failed(fault.to_string()));
+        }
+        self.entries.insert(name, entry);
     }
 
     /// Endpoints of the configuration file: those that are not in it any more go.
@@ -155,10 +183,13 @@ impl Core {
     fn sweep(&mut self, before: &[(Anchor, u32)]) -> Result<(), Fault> {
         for (anchor, binding) in before {
             let now = self.tables.anchor(*anchor)?;
+            if *binding == HELD_BINDING && self.stays_held(*anchor) {
+                continue;
+            }
             if !self.names_by_anchor.contains_key(anchor) && now != 0 {
                 self.tables.point(*anchor, 0)?;
             }
-            if now != *binding || !self.names_by_anchor.contains_key(anchor) {
+            if *binding != HELD_BINDING && (now != *binding || !self.names_by_anchor.contains_key(anchor)) {
                 self.bindings.retire(*binding);
             }
         }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use portcullis_abi::Mac;
-use portcullis_datapath::{Anchor, Attachment, Gate, Hook, HookState, LinkLayer, Method, Site};
+use portcullis_abi::{FurtherKind, HELD_BINDING, Ipv6, Mac};
+use portcullis_datapath::{
+    Anchor, Attachment, Gate, Hook, HookState, LinkLayer, Method, Site,
+};
 use portcullis_policy::compile::{CompiledBinding, Learned, compile, effective_macs};
 use portcullis_policy::conflict::Resolved;
+use portcullis_policy::guard::Response;
+use portcullis_policy::model::Mode;
 
 use super::place::{Known, Place, missing};
 use super::{Bound, Core, Entry, Trouble};
@@ -23,13 +27,20 @@ impl Core {
     /// Finds an endpoint's interface and what is behind it.
     pub(super) fn locate(&mut self, entry: &Entry) -> Result<Located, Fault> {
         let spec = &entry.record.spec;
-        let space = match self.spaces.get(spec.interface.netns.as_deref()) {
+        // A sourced endpoint's namespace may outlive the path that it was found under.
+        let held = entry.bound.as_ref().filter(|_| entry.record.origin.is_some());
+        let found = match held {
+            Some(bound) => Ok(Arc::clone(&bound.space)),
+            None => self.spaces.get(spec.interface.netns.as_deref()),
+        };
+        let space = match found {
             Ok(space) => space,
             Err(fault @ Fault::NotFound(_)) => return Ok(Located::Missing(fault)),
             Err(fault) => return Err(fault),
         };
         let tcx = self.datapath.features().tcx;
-        let Some(place) = Place::find(&space, spec, tcx)? else {
+        let index = entry.record.origin.as_ref().map(|origin| origin.index);
+        let Some(place) = Place::find(&space, spec, index, tcx)? else {
             return Ok(Located::Missing(missing(&spec.interface)));
         };
         let mut known = place.learn(spec.direction)?;
@@ -88,12 +99,20 @@ impl Core {
             }
             Located::Here(found) => {
                 let (place, known) = *found;
+                if entry.record.origin.is_some() {
+                    entry.record.spec.interface.name.clone_from(&place.link.name);
+                }
                 self.apply_at(entry, &place, known)
             }
         }
     }
 
     fn claim_waiting(&mut self, entry: &Entry) -> Result<(), Fault> {
+        if entry.record.origin.is_some() {
+            // Its interface is gone for good, and whatever has that name now is another's.
+            self.claims.release(&entry.record.spec.name);
+            return Ok(());
+        }
         self.claims
             .claim(&Resolved::waiting(&entry.record.spec))
             .map_err(|conflict| Fault::Conflict(conflict.to_string()))
@@ -124,6 +143,7 @@ impl Core {
         if entry.peer != known.peer {
             entry.workload.take();
         }
+        entry.terms = self.policies.terms(&entry.record.spec, &self.config.answer.answer());
         entry.scope = Some(place.scope);
         entry.learned = known.learned;
         entry.settled = known.settled;
@@ -154,6 +174,7 @@ impl Core {
                 self.bindings.retire(binding);
                 return Err(error);
             }
+            self.identify(&fresh);
             self.names_by_slot.insert(slot, entry.record.spec.name.clone());
             match &mut entry.bound {
                 Some(bound) => {
@@ -182,6 +203,7 @@ impl Core {
                         hook,
                     });
                     self.names_by_anchor.insert(anchor, entry.record.spec.name.clone());
+                    self.port_bound(anchor);
                 }
             }
         }
@@ -203,9 +225,14 @@ impl Core {
         Ok(self.datapath.attach(&place.space.namespace, place.site, gate)?.0)
     }
 
-    /// In quarantine, a second program stops what goes to the endpoint.
+    /// A second program stops what goes to an endpoint in quarantine. Where the kernel may begin that by
+    /// itself, the program stands there in advance.
     fn apply_quarantine(&mut self, entry: &mut Entry) -> Result<(), Fault> {
-        let quarantined = entry.record.spec.quarantined;
+        let answer = &entry.terms.answer;
+        let by_kernel = answer.response >= Response::Quarantine
+            && !answer.dry_run
+            && entry.record.spec.mode == Mode::Enforce;
+        let quarantined = entry.record.spec.quarantined || by_kernel;
         let Some(bound) = &mut entry.bound else {
             return Ok(());
         };
@@ -227,9 +254,13 @@ impl Core {
             return;
         };
         self.names_by_anchor.remove(&bound.anchor);
+        // A port of a guarded bridge falls shut.
+        let guarded = entry.scope.is_some_and(|scope| self.is_guarded_port(&scope));
         entry.scope = None;
-        let keep = self.wants_unbound_programs() && bound.attachment.site().hook == Hook::Ingress;
-        if let Err(error) = self.tables.point(bound.anchor, 0) {
+        let ingress = bound.attachment.site().hook == Hook::Ingress;
+        let keep = (self.wants_unbound_programs() || guarded) && ingress;
+        let next = if guarded { HELD_BINDING } else { 0 };
+        if let Err(error) = self.tables.point(bound.anchor, next) {
             self.bus.notice("failed", Some(&entry.record.spec.name), error.to_string());
         }
         if let Some(inward) = bound.inward {
@@ -253,14 +284,46 @@ impl Core {
         }
     }
 
+    /// Whoever claims a link-local address of somebody's forges; one that is nobody's is mere noise.
+    fn identify(&mut self, compiled: &CompiledBinding) {
+        for address in link_locals(compiled) {
+            if let Err(error) = self.tables.set_identity(address, true) {
+                tracing::warn!(%error, "cannot tell the kernel whose a link-local address is");
+            }
+        }
+    }
+
+    /// The same for all endpoints, where some are gone.
+    pub(super) fn refresh_identities(&mut self) {
+        if !std::mem::take(&mut self.identities_stale) {
+            return;
+        }
+        let bound = self.entries.values().filter_map(|entry| entry.bound.as_ref());
+        let all: Vec<Ipv6> = bound.flat_map(|bound| link_locals(&bound.compiled)).collect();
+        if let Err(error) = self.tables.set_identities(&all) {
+            tracing::warn!(%error, "cannot tell the kernel whose link-local addresses are");
+        }
+    }
+
     pub(super) fn retire(&mut self, binding: u32, compiled: CompiledBinding) {
+        self.identities_stale = true;
         self.retired.insert(binding, compiled);
         self.bindings.retire(binding);
     }
 }
 
 fn compiled(entry: &Entry, binding: u32) -> CompiledBinding {
-    compile(&entry.record.spec, &entry.learned, entry.record.slot, binding)
+    let answer = &entry.terms.answer;
+    compile(&entry.record.spec, &entry.learned, answer, entry.record.slot, binding)
+}
+
+/// The link-local addresses of a binding.
+fn link_locals(compiled: &CompiledBinding) -> impl Iterator<Item = Ipv6> {
+    let further = compiled.further.iter().filter(|key| key.kind == FurtherKind::Address as u32);
+    let further = further.map(|key| Ipv6::from_words(key.value));
+    std::iter::once(compiled.endpoint.link_local)
+        .chain(further)
+        .filter(|address| std::net::Ipv6Addr::from(*address).is_unicast_link_local())
 }
 
 const fn opposite(hook: Hook) -> Hook {

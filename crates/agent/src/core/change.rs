@@ -9,7 +9,7 @@ use portcullis_policy::model::{EndpointSpec, Owner};
 
 use super::{Core, Entry, Trouble};
 use crate::control::{BindOptions, Fault, Outcome};
-use crate::store::Record;
+use crate::store::{Record, Sentence};
 
 impl Core {
     /// Binds an endpoint, or changes the one of that name. Nothing is left behind where it fails.
@@ -115,7 +115,7 @@ impl Core {
         }
     }
 
-    fn new_entry(&mut self, spec: EndpointSpec, owner: Owner) -> Result<Entry, Fault> {
+    pub(super) fn new_entry(&mut self, spec: EndpointSpec, owner: Owner) -> Result<Entry, Fault> {
         let slot = self.slots.take().ok_or_else(|| {
             Fault::Failed(format!(
                 "there is room for {} endpoints, and all are in use: raise `endpoints` under [limits] in the configuration and restart the agent",
@@ -123,7 +123,9 @@ impl Core {
             ))
         })?;
         self.tables.set_counters(slot, &Counters::default())?;
-        let record = Record { id: fresh_id(), spec, owner, since: jiff::Timestamp::now(), slot };
+        self.tables.reset_conduct(slot)?;
+        let since = jiff::Timestamp::now();
+        let record = Record { id: fresh_id(), spec, owner, since, slot, origin: None };
         Ok(Entry::new(record))
     }
 
@@ -148,12 +150,15 @@ impl Core {
     pub(super) fn unbind(&mut self, id_or_name: &str) -> Result<Endpoint, Fault> {
         let name = self.resolve(id_or_name)?;
         let endpoint = self.view_by_name(&name)?;
-        self.forbid_file_owned(&name)?;
+        self.forbid_others(&name)?;
+        let anchor = self.entries.get(&name).and_then(|entry| entry.bound.as_ref()).map(|bound| bound.anchor);
         self.store.remove(&[endpoint.id.as_str()]).map_err(|error| Fault::Failed(error.to_string()))?;
         if let Some(entry) = self.entries.remove(&name) {
             self.forget(entry);
         }
         self.bus.notice("unbound", Some(&name), format!("endpoint \"{name}\" unbound"));
+        // What sources say of its interface counts now.
+        self.settle_all(anchor.into_iter().collect());
         Ok(endpoint)
     }
 
@@ -173,9 +178,12 @@ impl Core {
     /// Changes single properties.
     pub(super) fn patch(&mut self, id_or_name: &str, patch: &EndpointPatch) -> Result<Endpoint, Fault> {
         let name = self.resolve(id_or_name)?;
-        self.change(&name, |spec| {
+        self.change(&name, |record| {
             if let Some(mode) = patch.mode {
-                spec.mode = mode;
+                record.spec.mode = mode;
+                if let Some(origin) = &mut record.origin {
+                    origin.mode = Some(mode);
+                }
             }
         })?;
         let endpoint = self.view_by_name(&name)?;
@@ -183,10 +191,20 @@ impl Core {
         Ok(endpoint)
     }
 
-    /// Puts an endpoint into quarantine or releases it.
-    pub(super) fn quarantine(&mut self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault> {
+    /// Puts an endpoint into quarantine, or releases it where there is no sentence.
+    pub(super) fn quarantine(&mut self, id_or_name: &str, sentence: Option<Sentence>) -> Result<Endpoint, Fault> {
         let name = self.resolve(id_or_name)?;
-        self.change(&name, |spec| spec.quarantined = quarantined)?;
+        let quarantined = sentence.is_some();
+        if !quarantined && let Some(entry) = self.entries.get(&name) {
+            // First, or the kernel's own flag would be carried over to the new entry.
+            self.tables.forgive(entry.record.slot)?;
+        }
+        self.change(&name, |record| record.spec.quarantined = quarantined)?;
+        if let Some(bound) = self.entries.get(&name).and_then(|entry| entry.bound.as_ref()) {
+            // The kernel may have set it by itself, and then the entry did not change just now.
+            let _there = self.tables.set_quarantine(bound.binding, quarantined);
+        }
+        self.sentence(&name, sentence.map(|sentence| Sentence { endpoint: name.clone(), ..sentence }))?;
         let (topic, words) = if quarantined {
             ("quarantined", "in quarantine")
         } else {
@@ -196,23 +214,38 @@ impl Core {
         self.view_by_name(&name)
     }
 
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut EndpointSpec)) -> Result<(), Fault> {
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Record)) -> Result<(), Fault> {
         let Some(mut entry) = self.entries.remove(name) else {
             return Err(no_such(name));
         };
         let before = entry.record.clone();
-        change(&mut entry.record.spec);
+        change(&mut entry.record);
         let result = self.apply(&mut entry);
         self.entries.insert(name.to_owned(), entry);
         result.and_then(|()| self.save(&[name])).inspect_err(|_| self.undo(name, Some(before)))
     }
 
     /// Makes the API's part of the desired state this one.
-    pub(super) fn apply_state(&mut self, state: State) -> Result<(u32, u32, u32), Fault> {
+    pub(super) fn apply_state(&mut self, mut state: State) -> Result<(u32, u32, u32), Fault> {
+        let policies = std::mem::take(&mut state.policies);
         let specs = state.validate().map_err(|errors| {
             Fault::Invalid(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
         let specs: Vec<EndpointSpec> = specs.into_iter().map(|spec| spec.into_inner()).collect();
+        let policies_before = self.state().policies;
+        let counts = self.replace_policies(policies)?;
+        match self.apply_endpoints(specs) {
+            Ok((created, updated, removed)) => {
+                Ok((created + counts.0, updated + counts.1, removed + counts.2))
+            }
+            Err(fault) => {
+                self.replace_policies(policies_before)?;
+                Err(fault)
+            }
+        }
+    }
+
+    fn apply_endpoints(&mut self, specs: Vec<EndpointSpec>) -> Result<(u32, u32, u32), Fault> {
         let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         let before: Vec<Record> = self
             .entries
@@ -235,7 +268,7 @@ impl Core {
                 Ok((_, Outcome::Updated)) => updated += 1,
                 Ok((_, Outcome::Unchanged)) => {}
                 Err(fault) => {
-                    self.restore(before)?;
+                    self.put_back_all(before)?;
                     return Err(fault);
                 }
             }
@@ -243,7 +276,7 @@ impl Core {
         Ok((created, updated, removed))
     }
 
-    fn restore(&mut self, before: Vec<Record>) -> Result<(), Fault> {
+    fn put_back_all(&mut self, before: Vec<Record>) -> Result<(), Fault> {
         let names: BTreeSet<String> = before.iter().map(|record| record.spec.name.clone()).collect();
         let extra: Vec<String> = self
             .entries
@@ -271,7 +304,12 @@ impl Core {
         if records.is_empty() {
             return Ok(());
         }
-        self.store.put(&records).map_err(|error| Fault::Failed(error.to_string()))?;
+        // What sources say they say again: it need not reach the disk before anything else happens.
+        let (told, by_hand): (Vec<Record>, Vec<Record>) =
+            records.iter().cloned().partition(|record| record.origin.is_some());
+        let failed = |error: crate::store::StoreError| Fault::Failed(error.to_string());
+        self.store.put(&by_hand).map_err(failed)?;
+        self.store.put_volatile(&told).map_err(failed)?;
         for record in &records {
             let written = record.encode().map_err(|error| error.to_string()).and_then(|text| {
                 self.tables.write_journal(record.slot, &text).map_err(|error| error.to_string())
@@ -291,10 +329,10 @@ impl Core {
         self.names_by_id.get(id_or_name).cloned().ok_or_else(|| no_such(id_or_name))
     }
 
-    fn forbid_file_owned(&self, name: &str) -> Result<(), Fault> {
+    fn forbid_others(&self, name: &str) -> Result<(), Fault> {
         match self.entries.get(name).map(|entry| entry.record.owner) {
-            Some(Owner::File) => Err(owned_by_other(name, Owner::File)),
-            _ => Ok(()),
+            None | Some(Owner::Api) => Ok(()),
+            Some(owner) => Err(owned_by_other(name, owner)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_datapath::Anchor;
 use portcullis_inventory::Change;
+use portcullis_runtimes::source::Request;
 
 use super::Core;
 
@@ -71,16 +72,23 @@ impl Core {
         }
         if all_peers || !peers.is_empty() {
             self.learn_again(netns, |peer| all_peers || peers.contains(&peer));
+            self.port_peers_changed(netns, |peer| all_peers || peers.contains(&peer));
         }
     }
 
     fn link_gone(&mut self, anchor: Anchor) {
-        if let Some((space, attachment)) = self.unbound.remove(&anchor) {
-            self.detach(&space, attachment);
-        }
         let Some(name) = self.names_by_anchor.get(&anchor).cloned() else {
+            self.port_gone(anchor);
             return;
         };
+        if self.sourced.contains_key(&anchor) {
+            // Late news of an interface whose index has another by now: that one's program stands.
+            let alive = self.entries.get(&name).and_then(|entry| entry.bound.as_ref());
+            if !alive.is_some_and(|bound| self.is_alive(bound)) {
+                self.sourced_link_gone(anchor);
+            }
+            return;
+        }
         if let Some(mut entry) = self.entries.remove(&name) {
             self.look_again(&mut entry);
             self.entries.insert(name, entry);
@@ -90,6 +98,7 @@ impl Core {
     fn link_changed(&mut self, anchor: Anchor, interface: &str) {
         if let Some(name) = self.names_by_anchor.get(&anchor).cloned() {
             self.network_changed(&name, anchor);
+            self.interface_renamed(&name, interface);
             return;
         }
         let own = self.spaces.own().inode();
@@ -109,7 +118,22 @@ impl Core {
                 self.entries.insert(name, entry);
             }
         }
+        self.look_at_port(anchor);
         self.cover_unbound(anchor, interface);
+    }
+
+    /// A sourced endpoint hangs on an interface, not on a name.
+    fn interface_renamed(&mut self, name: &str, interface: &str) {
+        let Some(entry) = self.entries.get(name) else { return };
+        if entry.record.origin.is_some()
+            && entry.record.spec.interface.name != interface
+            && let Some(mut entry) = self.entries.remove(name)
+        {
+            if let Err(fault) = self.apply(&mut entry) {
+                self.bus.notice("failed", Some(name), fault.to_string());
+            }
+            self.entries.insert(name.to_owned(), entry);
+        }
     }
 
     /// A bound interface that joined or left a bridge is in another network now, where other
@@ -127,6 +151,9 @@ impl Core {
     /// Changes were lost: every endpoint of the namespace is looked at.
     fn look_at_all(&mut self, netns: u32) {
         self.check_hooks();
+        self.evict_dead();
+        self.refresh_ports();
+        self.fleet.sources().for_each(|source| source.ask(Request::Resync));
         let waiting: Vec<String> = self
             .entries
             .iter()

@@ -5,15 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_datapath::EventStream;
 use portcullis_inventory::{Change, Netns};
-use portcullis_policy::api::{Endpoint, EndpointPatch, Event, State, Status};
+use portcullis_runtimes::source::{Report, Request};
+use portcullis_policy::api::{
+    ActionOutcome, CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView, State, Status,
+};
+use portcullis_policy::guard::{GatePolicy, Response, Termination};
 use portcullis_policy::model::{Direction, EndpointSpec, Owner};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use super::adopt::StartError;
 use super::{Core, Entry};
+use crate::answer::{Case, Hands, Trip};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{BindOptions, Control, Fault, Outcome};
+use crate::store::Sentence;
 
 /// What an event needs to know of the endpoint that caused it.
 #[derive(Debug, Clone)]
@@ -51,9 +57,27 @@ impl Agent {
         &self.bus
     }
 
-    /// Looks after everything of ours.
-    pub fn check(&self) {
-        self.core().check();
+    /// A source takes requests here.
+    pub fn ask_source_on(&self, source: &str, requests: mpsc::Sender<Request>) {
+        self.core().ask_source_on(source, requests);
+    }
+
+    /// A source tells something.
+    pub fn report(&self, source: &str, report: Report) {
+        self.core().report(source, report);
+    }
+
+    /// Looks after everything of ours. Answers endpoints that reached their threshold, and whose event was lost.
+    pub fn check(&self) -> Vec<Trip> {
+        let mut core = self.core();
+        core.check();
+        core.missed_trips()
+    }
+
+    /// Whether it is news that the endpoint with this counter slot reached its threshold; its name.
+    #[must_use]
+    pub fn note_trip(&self, slot: u32, tripped_ns: u64) -> Option<String> {
+        self.core().note_trip(slot, tripped_ns)
     }
 
     /// Follows changes of a namespace.
@@ -64,12 +88,13 @@ impl Agent {
     /// Namespaces whose changes must be followed.
     #[must_use]
     pub fn namespaces(&self) -> Vec<Netns> {
-        let core = self.core();
+        let mut core = self.core();
         let mut seen = HashSet::from([core.spaces.own().inode()]);
         let own = core.spaces.own().netns.clone();
+        let bridges: Vec<Netns> = core.bridge_spaces().iter().map(|space| space.netns.clone()).collect();
         let bound = core.entries.values().filter_map(|entry| entry.bound.as_ref());
-        let others =
-            bound.filter(|bound| seen.insert(bound.anchor.netns)).map(|bound| bound.space.netns.clone());
+        let others = bound.map(|bound| bound.space.netns.clone()).chain(bridges);
+        let others: Vec<Netns> = others.filter(|netns| seen.insert(netns.id.0)).collect();
         std::iter::once(own).chain(others).collect()
     }
 
@@ -101,6 +126,33 @@ impl Agent {
     fn core(&self) -> MutexGuard<'_, Core> {
         // A panic elsewhere leaves the kernel side as it was; going on is safer than stopping.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hands for Agent {
+    fn case(&self, endpoint: &str) -> Option<Case> {
+        self.core().case(endpoint)
+    }
+
+    fn quarantine(&self, endpoint: &str, sentence: Sentence) -> Result<(), Fault> {
+        self.core().quarantine(endpoint, Some(sentence)).map(drop)
+    }
+
+    fn release_due(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        self.core().release_due(now)
+    }
+
+    fn release(&self, endpoint: &str) -> Result<(), Fault> {
+        self.core().quarantine(endpoint, None).map(drop)
+    }
+
+    async fn terminate(&self, container: &str, how: Termination) -> Result<(), String> {
+        let source = self.core().who_ends(container);
+        super::tripped::end(source, container, how).await
+    }
+
+    fn publish(&self, event: Event) {
+        self.bus.publish(event);
     }
 }
 
@@ -157,7 +209,46 @@ impl Control for Agent {
     }
 
     fn quarantine(&self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault> {
-        self.core().quarantine(id_or_name, quarantined)
+        let sentence = quarantined.then(|| Sentence {
+            endpoint: id_or_name.to_owned(),
+            since: jiff::Timestamp::now(),
+            until: None,
+            policy: None,
+            message: "put into quarantine by hand".to_owned(),
+        });
+        self.core().quarantine(id_or_name, sentence)
+    }
+
+    fn map(&self) -> ContainerMap {
+        self.core().map()
+    }
+
+    fn policies(&self) -> Vec<PolicyView> {
+        self.core().policy_views()
+    }
+
+    fn put_policy(&self, policy: GatePolicy) -> Result<(PolicyView, Outcome), Fault> {
+        self.core().put_policy(policy)
+    }
+
+    fn remove_policy(&self, name: &str) -> Result<PolicyView, Fault> {
+        self.core().remove_policy(name)
+    }
+
+    fn cni_attach(&self, interface: &str, attachment: CniAttachment) -> Result<Endpoint, Fault> {
+        self.core().cni_attach(interface, attachment)
+    }
+
+    fn cni_get(&self, container: &str, interface: &str) -> Result<Endpoint, Fault> {
+        self.core().cni_get(container, interface)
+    }
+
+    fn cni_detach(&self, container: &str, interface: &str) -> bool {
+        self.core().cni_detach(container, interface)
+    }
+
+    fn cni_collect(&self, garbage: CniGarbage) -> u32 {
+        self.core().cni_collect(&garbage)
     }
 
     fn state(&self) -> State {
@@ -174,6 +265,10 @@ impl Control for Agent {
 
     fn history(&self, limit: usize) -> Vec<Arc<Event>> {
         self.bus.history(limit)
+    }
+
+    fn actions(&self) -> Vec<(Response, ActionOutcome, u64)> {
+        self.bus.actions()
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -10,8 +10,16 @@ mod change;
 mod follow;
 mod handle;
 mod indices;
+mod map;
 mod place;
+mod plugin;
+mod policies;
+mod ports;
 mod repair;
+mod report;
+mod restore;
+mod sourced;
+mod tripped;
 mod unbound;
 mod view;
 
@@ -24,14 +32,19 @@ use portcullis_inventory::PeerRef;
 use portcullis_policy::api::EndpointState;
 use portcullis_policy::compile::{CompiledBinding, Learned};
 use portcullis_policy::conflict::{Claims, NetworkScope};
+use portcullis_policy::guard::{Policies, Terms};
+use portcullis_policy::model::Owner;
 
 pub use adopt::StartError;
 pub(crate) use adopt::settings;
+pub(crate) use restore::named_sources;
 pub use handle::{Agent, Suspect};
 
+use crate::answer::Sentences;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::Fault;
+use crate::fleet::Fleet;
 use crate::store::{Record, Store};
 use indices::Indices;
 use place::{Space, Spaces};
@@ -56,6 +69,18 @@ pub struct Core {
     spaces: Spaces,
     /// Programs on interfaces without a binding.
     unbound: HashMap<Anchor, (Arc<Space>, Attachment)>,
+    /// What the sources say.
+    fleet: Fleet,
+    /// Endpoints that sources found, by their interface.
+    sourced: HashMap<Anchor, String>,
+    /// Ports of the runtimes' bridges that no container claims.
+    ports: HashMap<Anchor, ports::Port>,
+    /// Some endpoint is gone whose link-local addresses the kernel still knows.
+    identities_stale: bool,
+    policies: Policies,
+    policy_owners: BTreeMap<String, Owner>,
+    /// Who stays in quarantine, whatever becomes of its container.
+    sentences: Sentences,
     repairs: u64,
     ticks: u32,
     warnings: Vec<String>,
@@ -77,6 +102,12 @@ struct Entry {
     bound: Option<Bound>,
     /// Why it is not bound.
     trouble: Option<Trouble>,
+    /// What the sources do not agree on.
+    conflicts: Vec<String>,
+    /// What policies say of it.
+    terms: Terms,
+    /// `CLOCK_MONOTONIC` of the last time that it reached its threshold, as far as that was answered.
+    tripped_ns: u64,
 }
 
 /// What is in the kernel for an endpoint.
@@ -113,6 +144,9 @@ impl Entry {
             scope: None,
             bound: None,
             trouble: None,
+            conflicts: Vec::new(),
+            terms: Terms::default(),
+            tripped_ns: 0,
         }
     }
 

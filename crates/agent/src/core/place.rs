@@ -44,6 +44,21 @@ impl Space {
         self.learner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its path; none: the agent's own.
+    pub fn path(&self) -> Option<String> {
+        self.netns.path.as_ref().map(|path| path.display().to_string())
+    }
+
+    /// The MAC at the other end of a pair, where that end is somewhere that can be asked.
+    pub fn peer_mac(&self, link: &Link) -> Option<portcullis_abi::Mac> {
+        self.learner().peer_link(link).ok().flatten()?.mac
+    }
+
+    /// The interface of this name.
+    pub fn link_by_name(&self, name: &str) -> Result<Option<Link>, Fault> {
+        self.learner().link_by_name(name).map_err(failed)
+    }
+
     /// The interface with this index.
     pub fn link_by_index(&self, index: u32) -> Result<Option<Link>, Fault> {
         self.learner().link_by_index(index).map_err(failed)
@@ -133,9 +148,17 @@ pub struct Known {
 }
 
 impl Place {
-    /// Finds the interface; `Ok(None)` where it does not exist.
-    pub fn find(space: &Arc<Space>, spec: &EndpointSpec, tcx: bool) -> Result<Option<Self>, Fault> {
-        let link = space.learner().link_by_name(&spec.interface.name).map_err(failed)?;
+    /// Finds the interface, by its index where it must be that very one; `Ok(None)` where it does not exist.
+    pub fn find(
+        space: &Arc<Space>,
+        spec: &EndpointSpec,
+        index: Option<u32>,
+        tcx: bool,
+    ) -> Result<Option<Self>, Fault> {
+        let link = match index {
+            Some(index) => space.link_by_index(index)?,
+            None => space.link_by_name(&spec.interface.name)?,
+        };
         Ok(link.map(|link| Self::at(space, link, spec.direction, tcx)))
     }
 

@@ -31,6 +31,8 @@ impl Core {
         self.check_unbound();
         self.check_tables();
         self.check_spaces();
+        self.check_ports();
+        self.refresh_identities();
         self.learn_due();
         // Changes are heard; this is for those that were not.
         self.ticks = self.ticks.wrapping_add(1);
@@ -171,6 +173,14 @@ impl Core {
             HookState::Missing if self.is_same_interface(&entry) => Need::AttachAnew,
             HookState::Missing | HookState::NoInterface => Need::LookAgain,
         };
+        if need == Need::LookAgain
+            && entry.record.origin.is_some()
+            && let Some(anchor) = entry.bound.as_ref().map(|bound| bound.anchor)
+        {
+            self.entries.insert(name.to_owned(), entry);
+            self.sourced_link_gone(anchor);
+            return;
+        }
         match need {
             Need::Nothing => set_hook(&mut entry, state),
             Need::LookAgain => self.look_again(&mut entry),
@@ -232,7 +242,7 @@ impl Core {
             return false;
         };
         let link = bound.space.link_by_index(bound.anchor.ifindex);
-        matches!(link, Ok(Some(link)) if link.name == entry.record.spec.interface.name)
+        matches!(link, Ok(Some(link)) if link.name == entry.record.spec.interface.name && link.peer == entry.peer)
     }
 
     /// The interface is gone or another: out of the kernel, and bound again where it is now.
@@ -298,6 +308,9 @@ impl Core {
             .entries
             .iter()
             .filter(|(_, entry)| {
+                if entry.record.origin.is_some() {
+                    return false;
+                }
                 let path = entry.record.spec.interface.netns.as_deref();
                 match (&entry.bound, &entry.trouble) {
                     (Some(bound), _) => !Spaces::is_still(path, bound.anchor.netns),
@@ -321,6 +334,7 @@ impl Core {
     /// Removes the entries of bindings that no program can still be reading.
     fn expire(&mut self) {
         for binding in self.bindings.expire() {
+            self.keep_quarantines(binding);
             if let Some(compiled) = self.retired.remove(&binding)
                 && let Err(error) = self.tables.clear_binding(binding, &compiled.further, &compiled.prefixes)
             {
@@ -328,6 +342,15 @@ impl Core {
             }
         }
         self.slots.expire();
+    }
+
+    /// A program that still ran with a retired entry may have set its quarantine there.
+    fn keep_quarantines(&self, retired: u32) {
+        let Some(slot) = self.retired.get(&retired).map(|compiled| compiled.endpoint.slot) else { return };
+        let entry = self.names_by_slot.get(&slot).and_then(|name| self.entries.get(name));
+        if let Some(bound) = entry.and_then(|entry| entry.bound.as_ref()) {
+            self.tables.keep_quarantine(bound.binding);
+        }
     }
 
     /// Tells the kernel which addresses are this node's own.

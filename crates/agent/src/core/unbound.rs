@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use portcullis_datapath::{Anchor, Gate, Hook, LinkLayer};
+use portcullis_datapath::Anchor;
 use portcullis_inventory::{Link, LinkKind, links};
-use portcullis_policy::model::{Direction, UnboundPolicy};
+use portcullis_policy::model::UnboundPolicy;
 
 use super::Core;
-use super::place::Place;
 
 impl Core {
     /// Whether interfaces without a binding get a program.
@@ -44,25 +43,13 @@ impl Core {
             return;
         }
         let name = link.name.clone();
-        let place = Place::at(&own, link, Direction::Ingress, self.datapath.features().tcx);
-        debug_assert_eq!(place.site.hook, Hook::Ingress);
-        let gate = match place.layer {
-            LinkLayer::Ethernet => Gate::Ethernet,
-            LinkLayer::None => Gate::Layer3,
-        };
-        match self.datapath.attach(&own.namespace, place.site, gate) {
-            Ok((attachment, _)) => {
-                self.unbound.insert(anchor, (own, attachment));
-            }
-            Err(portcullis_datapath::Error::NoInterface { .. }) => {}
-            Err(error) => {
-                self.bus.notice("failed", None, format!("interface {name} without a binding: {error}"));
-            }
+        if let Err(error) = self.attach_unbound(&own, anchor, link) {
+            self.bus.notice("failed", None, format!("interface {name} without a binding: {error}"));
         }
     }
 
     /// Named in the configuration, or the way to the default gateway: this host's own uplink.
-    fn is_exempt(&self, name: &str) -> bool {
+    pub(super) fn is_exempt(&self, name: &str) -> bool {
         self.config.unbound_except.iter().any(|pattern| matches_pattern(pattern, name)) || is_uplink(name)
     }
 }

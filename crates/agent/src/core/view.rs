@@ -9,8 +9,7 @@ use portcullis_policy::api::{
     Count, Counters, Coverage, CoverageRow, Endpoint, EndpointState, EndpointTotals, Interface, State, Status,
 };
 use portcullis_policy::compile::effective;
-use portcullis_policy::guard::Answer;
-use portcullis_policy::model::{Direction, Mode};
+use portcullis_policy::model::{Direction, Mode, Owner};
 
 use super::{Core, Entry, Trouble};
 use crate::control::Fault;
@@ -30,6 +29,7 @@ impl Core {
 
     fn view(&self, entry: &Entry) -> Endpoint {
         let spec = &entry.record.spec;
+        let conduct = self.tables.conduct(entry.record.slot).unwrap_or_default();
         let effective = effective(spec, &entry.learned);
         let declared: Vec<String> = spec.addresses.iter().map(ToString::to_string).collect();
         let learned = effective
@@ -54,22 +54,39 @@ impl Core {
             macs: effective.macs.iter().map(ToString::to_string).collect(),
             learned,
             mode: spec.mode,
-            state: entry.state(),
+            state: match entry.state() {
+                // The kernel did it, and we have not heard of it yet.
+                EndpointState::Active if conduct.is_quarantined() => EndpointState::Quarantined,
+                state => state,
+            },
             message: message(entry),
             allow: spec.allow.clone(),
             vlans: spec.vlans.iter().map(|vlan| vlan.number()).collect(),
             ethertypes: spec.ethertypes.iter().map(ToString::to_string).collect(),
             owner: entry.record.owner,
-            sources: vec![entry.record.owner],
-            conflicts: Vec::new(),
+            sources: self.sources_of(entry),
+            conflicts: entry.conflicts.clone(),
             network: spec.network.clone(),
             inside: spec.inside.clone(),
-            policies: Vec::new(),
-            answer: Answer::default(),
-            attempts: 0,
+            policies: entry.terms.policies.clone(),
+            answer: entry.terms.answer,
+            attempts: conduct.attempts,
             since: entry.record.since.to_string(),
             counters: self.counters(entry.record.slot),
         }
+    }
+
+    /// Everyone who describes an endpoint, its owner first.
+    fn sources_of(&self, entry: &Entry) -> Vec<Owner> {
+        let mut owners = vec![entry.record.owner];
+        if let Some(bound) = &entry.bound {
+            for claim in self.fleet.claims(bound.anchor) {
+                if !owners.contains(&claim.source.kind) {
+                    owners.push(claim.source.kind);
+                }
+            }
+        }
+        owners
     }
 
     fn counters(&self, slot: u32) -> Counters {
@@ -83,8 +100,11 @@ impl Core {
     }
 
     pub(super) fn state(&self) -> State {
-        let endpoints = self.entries.values().map(|entry| entry.record.spec.clone()).collect();
-        State { endpoints, policies: Vec::new() }
+        let by_hand = self.entries.values().filter(|entry| entry.record.origin.is_none());
+        let endpoints = by_hand.map(|entry| entry.record.spec.clone()).collect();
+        let owner = |name: &str| self.policy_owners.get(name).copied().unwrap_or_default();
+        let policies = self.policies.iter().filter(|policy| owner(&policy.name) != Owner::File).cloned().collect();
+        State { endpoints, policies }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -110,7 +130,7 @@ impl Core {
             repairs: self.repairs,
             warnings: self.warnings.clone(),
             coverage: self.coverage(),
-            sources: Vec::new(),
+            sources: self.source_statuses(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 
-use super::{ReadError, Record, StoreError, builder, failed, read_all};
+use super::{ReadError, Record, StoreError, builder, failed, read_all, shelf};
 
 /// What is under the name of the state file.
 pub(super) enum Found {
@@ -58,6 +58,7 @@ fn read(bytes: Vec<u8>) -> Result<Vec<Record>, ReadError> {
         Ok(false) => return Err(ReadError::Other("a checksum is wrong".into())),
         Err(e) => return Err(other(&e)),
     }
+    shelf::check(&database)?;
     read_all(&database)
 }
 

@@ -1,11 +1,12 @@
 //! What is kept of an endpoint, and its form in bytes.
 
 use jiff::Timestamp;
-use portcullis_policy::model::{EndpointSpec, Owner};
+use portcullis_policy::address::AddressBinding;
+use portcullis_policy::model::{EndpointSpec, Mode, Owner};
 use serde::{Deserialize, Serialize};
 
 /// Version of the form in bytes. A form that an older agent could not read gets a new number.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// An endpoint as the agent remembers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,27 @@ pub struct Record {
     pub since: Timestamp,
     /// Its counter slot.
     pub slot: u32,
+    /// Where a source found it; none: it was bound by hand.
+    pub origin: Option<Origin>,
+}
+
+/// Where a source found an endpoint. It lives as long as its interface does: whatever gets that name or that
+/// index afterwards is another's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Name of the source.
+    pub source: String,
+    /// Index of the interface, in the namespace that the spec names.
+    pub index: u32,
+    /// The workload's network namespace, where the source told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// The addresses that the source told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressBinding>,
+    /// The mode that somebody set by hand; it wins over policies and the source's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
 }
 
 /// A record as JSON; the version comes first so that it can be read before all else.
@@ -31,6 +53,8 @@ struct Written<S> {
     owner: Owner,
     since: Timestamp,
     slot: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
     spec: S,
 }
 
@@ -48,6 +72,7 @@ impl Record {
             owner: self.owner,
             since: self.since,
             slot: self.slot,
+            origin: self.origin.clone(),
             spec: &self.spec,
         };
         serde_json::to_vec(&written).map_err(|e| RecordError::Unreadable(e.to_string()))
@@ -63,8 +88,8 @@ impl Record {
             return Err(RecordError::Newer(version));
         }
         let written: Written<EndpointSpec> = serde_json::from_slice(bytes).map_err(unreadable)?;
-        let Written { id, owner, since, slot, spec, .. } = written;
-        Ok(Self { id, spec, owner, since, slot })
+        let Written { id, owner, since, slot, origin, spec, .. } = written;
+        Ok(Self { id, spec, owner, since, slot, origin })
     }
 }
 
@@ -109,7 +134,7 @@ mod tests {
         for bad in [&b""[..], b"\0\0", b"{}", b"[1]", b"\xff", br#"{"version":1}"#] {
             assert!(matches!(Record::decode(bad), Err(RecordError::Unreadable(_))), "{bad:?}");
         }
-        let newer = br#"{"version":2,"anything":true}"#;
-        assert_eq!(Record::decode(newer), Err(RecordError::Newer(2)));
+        let newer = br#"{"version":3,"anything":true}"#;
+        assert_eq!(Record::decode(newer), Err(RecordError::Newer(3)));
     }
 }

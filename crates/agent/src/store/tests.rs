@@ -17,6 +17,7 @@ pub(super) fn record(n: u32) -> Record {
         owner: if n.is_multiple_of(2) { Owner::Api } else { Owner::File },
         since: "2026-11-21T10:00:00Z".parse().unwrap(),
         slot: n,
+        origin: None,
     }
 }
 
@@ -185,12 +186,17 @@ fn the_state_of_a_newer_agent_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (store, _) = Store::open(dir.path()).unwrap();
-        let newer = br#"{"version":2}"#;
-        store.write(|table| table.insert("x", &newer[..]).map(drop).map_err(|e| e.to_string())).unwrap();
+        let newer = br#"{"version":99}"#;
+        let text = |e: &dyn std::fmt::Display| e.to_string();
+        let insert = |transaction: &redb::WriteTransaction| {
+            let mut table = transaction.open_table(super::ENDPOINTS).map_err(|e| text(&e))?;
+            table.insert("x", &newer[..]).map(drop).map_err(|e| text(&e))
+        };
+        store.write(redb::Durability::Immediate, insert).unwrap();
     }
     let before = std::fs::read(dir.path().join(FILE)).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { version: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { version: 99, .. }), "{error}");
     assert!(std::fs::read(dir.path().join(FILE)).unwrap() == before);
 }
 

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use portcullis_agent::control::{BindOptions, Control, Fault, Outcome};
 use portcullis_policy::api::{
-    Claimed, Count, Counters, DropRecord, Endpoint, EndpointPatch, EndpointState, EndpointTotals, Event,
-    Interface, Notice, Sender, State, Status,
+    ActionOutcome, Claimed, ContainerMap, Count, Counters, DropRecord, Endpoint, EndpointPatch,
+    EndpointState, EndpointTotals, Event, Interface, Notice, PolicyView, Sender, SourceState, SourceStatus, State, Status,
 };
+use portcullis_policy::guard::{Answer, GatePolicy, Policies, Response};
 use portcullis_policy::model::{EndpointSpec, InterfaceRef, Mode, Owner, UnboundPolicy, Workload};
 use tokio::sync::broadcast;
 
@@ -16,6 +17,10 @@ pub const CHANNEL: usize = 8;
 
 /// The core.
 pub struct Fake {
+    pub map: Mutex<ContainerMap>,
+    pub actions: Mutex<Vec<(Response, ActionOutcome, u64)>>,
+    pub policies: Mutex<BTreeMap<String, PolicyView>>,
+    sources: Vec<SourceStatus>,
     pub endpoints: Mutex<BTreeMap<String, Endpoint>>,
     pub not_ready: Mutex<Option<String>>,
     pub past: Mutex<Vec<Arc<Event>>>,
@@ -25,6 +30,10 @@ pub struct Fake {
 impl Fake {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
+            map: Mutex::default(),
+            actions: Mutex::default(),
+            policies: Mutex::default(),
+            sources: sources(),
             endpoints: Mutex::default(),
             not_ready: Mutex::default(),
             past: Mutex::default(),
@@ -58,6 +67,24 @@ impl Fake {
     }
 }
 
+/// One source that is read, one that is not there.
+fn sources() -> Vec<SourceStatus> {
+    let source = |name: &str, kind, state, containers| SourceStatus {
+        name: name.into(),
+        kind,
+        socket: None,
+        state,
+        since: "2026-11-21T10:40:00Z".into(),
+        message: None,
+        containers,
+        resyncs: 1,
+    };
+    vec![
+        source("docker", Owner::Docker, SourceState::Connected, 3),
+        source("podman:/run/user/7/podman.sock", Owner::Podman, SourceState::Absent, 0),
+    ]
+}
+
 /// What an operator would ask for.
 pub fn spec(name: &str) -> EndpointSpec {
     EndpointSpec {
@@ -72,6 +99,8 @@ pub fn spec(name: &str) -> EndpointSpec {
         ethertypes: vec![],
         quarantined: false,
         workload: Workload::default(),
+        network: None,
+        inside: None,
     }
 }
 
@@ -122,6 +151,13 @@ fn endpoint(id: usize, spec: EndpointSpec, owner: Owner) -> Endpoint {
         vlans: vec![],
         ethertypes: vec![],
         owner,
+        sources: vec![owner],
+        conflicts: vec![],
+        network: spec.network,
+        inside: spec.inside,
+        policies: vec![],
+        answer: Answer::default(),
+        attempts: 0,
         since: "2026-11-21T10:40:00Z".into(),
         counters: Counters {
             allowed: Count { packets: 1, bytes: 98 },
@@ -150,6 +186,7 @@ impl Control for Fake {
             repairs: 4,
             warnings: vec![],
             coverage: vec![],
+            sources: self.sources.clone(),
         }
     }
 
@@ -207,7 +244,7 @@ impl Control for Fake {
     }
 
     fn state(&self) -> State {
-        State { endpoints: self.endpoints.lock().unwrap().keys().map(|name| spec(name)).collect() }
+        State { endpoints: self.endpoints.lock().unwrap().keys().map(|name| spec(name)).collect(), policies: vec![] }
     }
 
     fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault> {
@@ -229,6 +266,40 @@ impl Control for Fake {
     fn history(&self, limit: usize) -> Vec<Arc<Event>> {
         let past = self.past.lock().unwrap();
         past[past.len().saturating_sub(limit)..].to_vec()
+    }
+
+    fn policies(&self) -> Vec<PolicyView> {
+        self.policies.lock().unwrap().values().cloned().collect()
+    }
+
+    fn put_policy(&self, policy: GatePolicy) -> Result<(PolicyView, Outcome), Fault> {
+        Policies::new(vec![policy.clone()]).map_err(|errors| Fault::Invalid(errors.to_string()))?;
+        let mut policies = self.policies.lock().unwrap();
+        let before = policies.get(&policy.name);
+        if before.is_some_and(|view| view.owner == Owner::File) {
+            return Err(Fault::Conflict("it is declared in the configuration file".into()));
+        }
+        let outcome = match before {
+            None => Outcome::Created,
+            Some(view) if view.policy == policy => Outcome::Unchanged,
+            Some(_) => Outcome::Updated,
+        };
+        let view = PolicyView { policy, owner: Owner::Api, endpoints: vec![], warning: Some("none".into()) };
+        policies.insert(view.policy.name.clone(), view.clone());
+        Ok((view, outcome))
+    }
+
+    fn remove_policy(&self, name: &str) -> Result<PolicyView, Fault> {
+        let found = self.policies.lock().unwrap().remove(name);
+        found.ok_or_else(|| Fault::NotFound(format!("there is no policy {name:?}")))
+    }
+
+    fn map(&self) -> ContainerMap {
+        self.map.lock().unwrap().clone()
+    }
+
+    fn actions(&self) -> Vec<(Response, ActionOutcome, u64)> {
+        self.actions.lock().unwrap().clone()
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use portcullis_policy::api::{Count, EndpointState};
+use portcullis_policy::api::{ActionOutcome, Count, EndpointState};
+use portcullis_policy::guard::Response;
 use portcullis_policy::model::Mode;
 use tower::ServiceExt;
 
@@ -64,16 +65,17 @@ async fn openapi_tells_the_truth() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
-            let response = send(&api, method.clone(), &path.replace("{id}", "none"), "").await;
+            let response = send(&api, method.clone(), &path.replace("{id}", "none").replace("{name}", "none"), "").await;
             let status = response.status();
             assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             if status == StatusCode::NOT_FOUND {
-                assert!(text(response).await.contains("no endpoint"), "{method} {path}");
+                let why = text(response).await;
+                assert!(why.contains("no endpoint") || why.contains("no policy"), "{method} {path}: {why}");
             }
             operations += 1;
         }
     }
-    assert_eq!(operations, 15);
+    assert_eq!(operations, 21);
 }
 
 fn counted() -> std::sync::Arc<Fake> {
@@ -89,6 +91,7 @@ fn counted() -> std::sync::Arc<Fake> {
                 .map(|(name, count)| (name.to_owned(), count))
                 .into();
         e.counters.unreported = 6;
+        e.attempts = 5;
     })
     .unwrap();
     fake.change("tester", |e| {
@@ -96,6 +99,10 @@ fn counted() -> std::sync::Arc<Fake> {
         e.counters.audited = Count { packets: 1, bytes: 60 };
     })
     .unwrap();
+    *fake.actions.lock().unwrap() = vec![
+        (Response::Terminate, ActionOutcome::Withheld, 2),
+        (Response::Report, ActionOutcome::Done, 7),
+    ];
     fake
 }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use portcullis_agent::api::{Applied, BODY_LIMIT_BYTES, BulkItem, BulkOutcome};
 use portcullis_agent::control::Control;
-use portcullis_policy::api::{Endpoint, EndpointState, State, Status};
+use portcullis_policy::api::{ContainerMap, Endpoint, EndpointState, State, Status};
 use portcullis_policy::model::Mode;
 use serde_json::{from_value, json, to_string};
 
@@ -23,6 +23,25 @@ async fn status_and_state_are_the_cores() {
     let (status, body) = call(&api, Method::GET, "/api/v1/state", "").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(from_value::<State>(body).unwrap(), fake.state());
+}
+
+#[tokio::test]
+async fn the_map_is_the_cores() {
+    let fake = Fake::new();
+    let map = json!({
+        "rows": [{
+            "container": "web-1", "workload": {"runtime": "docker", "labels": {"app": "shop"}},
+            "network": "frontend", "inside": "eth0",
+            "interface": {"name": "veth1a2b", "index": 12, "netns": null}, "addresses": ["172.18.0.2"],
+            "macs": [], "endpoint": null, "state": "not-protectable", "message": "macvlan", "sources": ["docker"],
+            "since": "2026-11-21T10:40:00Z"
+        }],
+        "sources": fake.status().sources
+    });
+    *fake.map.lock().unwrap() = from_value(map).unwrap();
+    let (status, body) = call(&api(&fake), Method::GET, "/api/v1/map", "").await;
+    assert_eq!((status, &body["rows"][0]["state"]), (StatusCode::OK, &json!("not-protectable")));
+    assert_eq!(from_value::<ContainerMap>(body).unwrap(), fake.map());
 }
 
 #[tokio::test]
@@ -162,12 +181,12 @@ async fn quarantine_is_put_posted_and_deleted() {
 async fn a_state_is_applied_whole_or_not_at_all() {
     let fake = Fake::with(&["old"]);
     let api = api(&fake);
-    let state = State { endpoints: vec![spec("a"), spec("b")] };
+    let state = State { endpoints: vec![spec("a"), spec("b")], policies: vec![] };
     let (status, body) = call(&api, Method::PUT, "/api/v1/state", to_string(&state).unwrap()).await;
     assert_eq!(status, StatusCode::OK);
     let applied: Applied = from_value(body).unwrap();
     assert_eq!(applied, Applied { created: 2, updated: 0, removed: 1 });
-    let state = State { endpoints: vec![spec("c"), spec("rival")] };
+    let state = State { endpoints: vec![spec("c"), spec("rival")], policies: vec![] };
     refused(&api, Method::PUT, "/api/v1/state", to_string(&state).unwrap(), 409, "conflict").await;
     refused(&api, Method::PUT, "/api/v1/state", r#"{"endpoints":[]}"#, 422, "invalid").await;
     assert_eq!(fake.endpoints().len(), 2);

@@ -5,6 +5,7 @@ mod events;
 mod fake;
 mod golden;
 mod http;
+mod policies;
 mod sockets;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use portcullis_agent::config::SourceSection;
 use portcullis_policy::model::UnboundPolicy;
 
 use super::values;
@@ -13,6 +14,7 @@ use super::values;
 #[command(after_help = "\
 Examples:
   portcullis agent
+  portcullis agent --source docker --source cri=/run/k3s/containerd/containerd.sock
   portcullis agent --unbound audit --socket /tmp/gate.sock --state-dir /tmp/gate
 
 The gate stays shut when the agent stops or is killed: its programs and tables are pinned under
@@ -36,6 +38,16 @@ pub struct AgentArgs {
     /// What an interface without a binding may do [default: allow]
     #[arg(long, value_name = "POLICY", value_parser = values::unbound())]
     pub unbound: Option<UnboundPolicy>,
+    /// Learn of containers from this runtime: docker, podman or cri, and its socket where it is not the usual
+    /// one; repeat for several [default: those in the configuration, else every well-known socket]
+    #[arg(long, value_name = "KIND[=SOCKET]", conflicts_with = "no_sources")]
+    pub source: Vec<SourceSection>,
+    /// Ask no runtime: only the CNI plugin and bindings by hand
+    #[arg(long)]
+    pub no_sources: bool,
+    /// Whatever policies say of repeat offenders: only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
     /// Open the gate: take every program and table of ours out of the kernel, and end
     ///
     /// No interface is verified any more. The desired state is kept; no agent may be running.

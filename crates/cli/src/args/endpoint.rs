@@ -2,8 +2,9 @@
 
 use clap::{Args, Subcommand};
 use portcullis_policy::address::{AddressBinding, EtherType, MacAddress, VlanId};
-use portcullis_policy::model::{Direction, EndpointSpec, InterfaceRef, Mode, Permission, Workload};
+use portcullis_policy::model::{Direction, EndpointSpec, InterfaceRef, Mode, Owner, Permission, Workload};
 
+use super::map::WorkloadFilter;
 use super::values;
 
 /// The commands under `endpoint`.
@@ -11,7 +12,7 @@ use super::values;
 pub enum EndpointCommand {
     /// List all endpoints
     #[command(visible_alias = "ls")]
-    List,
+    List(ListArgs),
     /// Show everything about one endpoint
     Show {
         /// Name or id
@@ -36,6 +37,21 @@ pub enum EndpointCommand {
     Quarantine(Names),
     /// End a quarantine
     Release(Names),
+}
+
+/// Arguments of `endpoint list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  portcullis endpoint list --label app=web
+  portcullis endpoint list --source docker --network 'shop_*' -o wide")]
+pub struct ListArgs {
+    /// Which workloads.
+    #[command(flatten)]
+    pub workloads: WorkloadFilter,
+    /// Only those that this source describes (docker, podman, cri, cni, file, api)
+    #[arg(long, value_name = "SOURCE", value_parser = values::owner(), hide_possible_values = true)]
+    pub source: Option<Owner>,
 }
 
 /// One endpoint or several.
@@ -115,6 +131,8 @@ impl BindArgs {
             ethertypes: self.ethertype,
             quarantined: false,
             workload: Workload { labels: self.label.into_iter().collect(), ..Workload::default() },
+            network: None,
+            inside: None,
         }
     }
 }

@@ -35,9 +35,10 @@ pub struct StatsArgs {
 Examples:
   portcullis drops --endpoint web-1 --reason spoofed-ipv4
   portcullis drops --follow
+  portcullis drops --actions -o wide
   portcullis drops --follow --pcap - | tshark -r - -T fields -e frame.comment -e _ws.col.Info
 
-In the capture every packet's comment names the reason and the endpoint.")]
+With --follow, what is done about repeat offenders stands between their frames. In the capture every packet's comment names the reason and the endpoint.")]
 pub struct DropsArgs {
     /// Keep showing new ones as they happen
     #[arg(short, long)]
@@ -54,6 +55,9 @@ pub struct DropsArgs {
     /// Begin with the newest N of the past [default: 100, with --follow 10]
     #[arg(short = 'n', long, value_name = "N")]
     pub last: Option<usize>,
+    /// Show only what was done about repeat offenders; -o wide shows the evidence
+    #[arg(long, conflicts_with_all = ["reason", "pcap"])]
+    pub actions: bool,
     /// Stop after this many
     #[arg(long, value_name = "N", requires = "follow", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use portcullis_abi::DropReason;
-use portcullis_policy::model::{Direction, Mode, Permission, UnboundPolicy};
+use portcullis_cni::install::OnAgentDown;
+use portcullis_policy::api::MapState;
+use portcullis_policy::guard::{Response, Termination};
+use portcullis_policy::model::{Direction, Mode, Owner, Permission, UnboundPolicy};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StringDeserializer};
 
@@ -32,9 +35,36 @@ pub fn unbound() -> impl TypedValueParser<Value = UnboundPolicy> {
     word(&["allow", "audit", "drop"])
 }
 
+/// What becomes of a container while no agent answers.
+pub fn on_agent_down() -> impl TypedValueParser<Value = OnAgentDown> {
+    word(&["fail", "pass"])
+}
+
 /// A permission.
 pub fn permission() -> impl TypedValueParser<Value = Permission> {
     word(&["dhcp-client", "dhcp-server", "router", "any-vlan", "any-ethertype", "tunnel", "no-source-route"])
+}
+
+/// What happens at the threshold.
+pub fn response() -> impl TypedValueParser<Value = Response> {
+    word(&["report", "quarantine", "terminate"])
+}
+
+/// How a container is ended.
+pub fn termination() -> impl TypedValueParser<Value = Termination> {
+    word(&["kill", "stop", "restart"])
+}
+
+/// A state of the map.
+pub fn map_state() -> impl TypedValueParser<Value = MapState> {
+    PossibleValuesParser::new(MapState::ALL.iter().map(|state| state.name()))
+        .try_map(|text| text.parse::<MapState>())
+}
+
+/// A source.
+pub fn owner() -> impl TypedValueParser<Value = Owner> {
+    PossibleValuesParser::new(Owner::ALL.iter().map(|owner| owner.name()))
+        .try_map(|text| text.parse::<Owner>())
 }
 
 /// A drop reason.

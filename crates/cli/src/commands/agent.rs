@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use portcullis_agent::config::Config;
+use portcullis_agent::config::{Config, Sources};
 
 use crate::args::AgentArgs;
 use crate::failure::{Exit, Failure};
@@ -42,6 +42,14 @@ fn merge(socket: Option<PathBuf>, args: AgentArgs) -> Result<Config> {
     }
     config.listen = args.listen.or(config.listen);
     config.token_file = args.token_file.or(config.token_file);
+    if args.no_sources {
+        config.sources = Sources::None;
+        config.source_list.clear();
+    } else if !args.source.is_empty() {
+        config.sources = Sources::Auto;
+        config.source_list = args.source;
+    }
+    config.answer.dry_run |= args.dry_run;
     config.unbound = args.unbound.unwrap_or(config.unbound);
     config.check().map_err(|rejection| Failure::usage(format!("{}: {}", rejection.key, rejection.why)))?;
     Ok(config)
@@ -61,6 +69,9 @@ mod tests {
             listen: None,
             token_file: None,
             unbound: None,
+            source: vec![],
+            no_sources: false,
+            dry_run: false,
             teardown: false,
         }
     }
@@ -83,6 +94,25 @@ mod tests {
         assert_eq!(config.unbound, UnboundPolicy::Drop);
         let config = merge(Some("/c/c.sock".into()), AgentArgs { config: Some(file), ..args() }).unwrap();
         assert_eq!((config.socket, config.unbound), ("/c/c.sock".into(), UnboundPolicy::Audit));
+    }
+
+    #[test]
+    fn sources_of_the_command_line_replace_those_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("portcullis.toml");
+        std::fs::write(&file, "[[source]]\nkind = \"podman\"\nmode = \"audit\"\n").unwrap();
+        let given = |source: &[&str], no_sources| {
+            let source = source.iter().map(|text| text.parse().unwrap()).collect();
+            let args = AgentArgs { config: Some(file.clone()), source, no_sources, dry_run: true, ..args() };
+            merge(None, args).unwrap()
+        };
+        let sockets = |config: &Config| -> Vec<PathBuf> {
+            config.effective_sources().into_iter().map(|source| source.socket).collect()
+        };
+        assert_eq!(sockets(&given(&[], false)), [PathBuf::from("/run/podman/podman.sock")]);
+        assert_eq!(sockets(&given(&["docker=/x"], false)), [PathBuf::from("/x")]);
+        assert!(sockets(&given(&[], true)).is_empty());
+        assert!(given(&[], true).answer.dry_run);
     }
 
     #[test]

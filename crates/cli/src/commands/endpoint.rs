@@ -1,9 +1,10 @@
 //! `endpoint …`.
 
 use anyhow::Result;
+use jiff::Timestamp;
 use portcullis_policy::api::Endpoint;
 
-use crate::args::{BindArgs, EndpointCommand};
+use crate::args::{BindArgs, EndpointCommand, ListArgs};
 use crate::client::{Client, ClientError};
 use crate::context::Context;
 use crate::failure::{self, Exit};
@@ -12,13 +13,10 @@ use crate::output::{clean, endpoint};
 /// Runs one of the commands under `endpoint`.
 pub fn run(context: &mut Context, command: EndpointCommand) -> Result<Exit> {
     match command {
-        EndpointCommand::List => {
-            let endpoints = context.client()?.endpoints()?;
-            context.object(&endpoints, |style, wide| endpoint::list(&endpoints, style, wide))?;
-        }
+        EndpointCommand::List(args) => list(context, &args)?,
         EndpointCommand::Show { endpoint } => {
             let found = context.client()?.endpoint(&endpoint)?;
-            context.object(&found, |style, _| endpoint::show(&found, style))?;
+            context.object(&found, |style, _| endpoint::show(&found, Timestamp::now(), style))?;
         }
         EndpointCommand::Bind(args) => bind(context, *args)?,
         EndpointCommand::Mode { endpoint, mode } => {
@@ -41,6 +39,22 @@ pub fn run(context: &mut Context, command: EndpointCommand) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+fn list(context: &mut Context, args: &ListArgs) -> Result<()> {
+    let all = context.client()?.endpoints()?;
+    let wanted = |endpoint: &Endpoint| {
+        args.workloads.passes(&endpoint.workload, endpoint.network.as_deref())
+            && args.source.is_none_or(|source| endpoint.owner == source || endpoint.sources.contains(&source))
+    };
+    let none_at_all = all.is_empty();
+    let endpoints: Vec<Endpoint> = all.into_iter().filter(wanted).collect();
+    context.object(&endpoints, |style, wide| {
+        if endpoints.is_empty() && !none_at_all {
+            return "no endpoint is like that\n".to_owned();
+        }
+        endpoint::list(&endpoints, Timestamp::now(), style, wide)
+    })
 }
 
 fn bind(context: &mut Context, args: BindArgs) -> Result<()> {

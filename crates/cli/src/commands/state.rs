@@ -6,13 +6,24 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use portcullis_policy::api::State;
 
+use crate::args::ApplyArgs;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
-/// Makes the desired state what the file says.
-pub fn apply(context: &mut Context, file: &Path) -> Result<Exit> {
-    let state = parse(&read(file)?, file)?;
-    let done = context.client()?.apply(&state)?;
+mod changes;
+
+use changes::Changes;
+
+/// Makes the desired state what the file says, or shows what that would change.
+pub fn apply(context: &mut Context, args: &ApplyArgs) -> Result<Exit> {
+    let state = parse(&read(&args.file)?, &args.file)?;
+    let client = context.client()?;
+    if args.dry_run {
+        let changes = Changes::between(&state, &client.state()?, &client.endpoints()?, &client.policies()?)?;
+        context.object(&changes, |_, _| changes.to_string())?;
+        return Ok(Exit::Done);
+    }
+    let done = client.apply(&state)?;
     context.object(&done, |_, _| {
         format!("applied: {} created, {} updated, {} removed\n", done.created, done.updated, done.removed)
     })?;

@@ -1,5 +1,7 @@
 //! Objects for the tests of the output.
 
+pub mod containers;
+
 use portcullis_policy::api::{DropRecord, Endpoint, Status};
 use serde_json::json;
 

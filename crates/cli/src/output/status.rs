@@ -1,5 +1,7 @@
 //! The agent as a whole.
 
+mod sources;
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use portcullis_policy::model::UnboundPolicy;
 use super::endpoint::{reasons, word};
 use super::{Paint, Style, Table, bytes, clean, units};
 
-/// Head, warnings, and the coverage of every interface.
+/// Head, warnings, sources, and the coverage of every interface.
 pub fn show(status: &Status, now: Timestamp, style: &Style, wide: bool) -> String {
     let mut text = head(status, now, wide);
     for warning in &status.warnings {
@@ -18,6 +20,10 @@ pub fn show(status: &Status, now: Timestamp, style: &Style, wide: bool) -> Strin
     }
     let mut text = Paint::resolve(&text, style);
     text.push('\n');
+    if !status.sources.is_empty() {
+        text.push_str(&sources::table(&status.sources, now, style, wide));
+        text.push('\n');
+    }
     text.push_str(&coverage(status, style, wide));
     text
 }
@@ -64,6 +70,9 @@ fn head(status: &Status, now: Timestamp, wide: bool) -> String {
     if counters.audited.packets > 0 {
         lines.push(("audited", count(&counters.audited)));
     }
+    if status.sources.is_empty() {
+        lines.push(("sources", "none: containers are bound by hand".to_owned()));
+    }
     if status.repairs > 0 {
         lines.push(("repairs", format!("{} since the agent started", status.repairs)));
     }
@@ -84,11 +93,11 @@ fn coverage(status: &Status, style: &Style, wide: bool) -> String {
     if status.coverage.is_empty() {
         return "no interface here that a workload could send from\n".to_owned();
     }
-    let mut head = vec!["INTERFACE", "KIND", "NETNS", "PEER", "ENDPOINT", "COVERAGE", "WHY"];
-    if wide {
-        head.insert(1, "INDEX");
-    }
-    let mut table = Table::new(style, &head).whole(if wide { &[0, 2, 5, 6] } else { &[0, 1, 4, 5] });
+    let head = ["INTERFACE", "INDEX", "KIND", "NETNS", "PEER", "ENDPOINT", "COVERAGE", "WHY"];
+    let head = if wide { &head[..] } else { &[head[0], head[2], head[3], head[4], head[5], head[6], head[7]] };
+    let style = if wide { style.unwrapped() } else { *style };
+    // Of those left out on a narrow terminal, `-o wide` and the endpoint tell.
+    let mut table = Table::new(&style, head).name(4).whole(&[0, 1, 5]).optional(&[3, 1, 2]);
     for row in &status.coverage {
         let mut cells = vec![
             clean(&row.interface),
@@ -131,6 +140,7 @@ endpoints   2 of 4096: 1 active, 1 quarantined
 unbound     allow (interfaces without a binding may send anything)
 allowed     120 packets, 11 KiB
 dropped     15 packets, 900 B (spoofed-ipv4 12, spoofed-mac 3)
+sources     none: containers are bound by hand
 repairs     1 since the agent started
 warning     veth9 has no binding
 
@@ -140,5 +150,38 @@ mv0        macvlan  -      -                       -         not-protectable  le
 ";
         assert_eq!(text, expected);
         assert!(show(&fixture::status(), now, &Style::default(), true).contains("/sys/fs/bpf/portcullis"));
+    }
+
+    #[test]
+    fn sources_stand_between_the_head_and_the_interfaces() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let mut status = fixture::status();
+        status.sources = fixture::containers::sources();
+        let text = show(&status, now, &Style::default(), false);
+        let expected = "
+SOURCE  STATE      SINCE   CONTAINERS  RESYNCS  MESSAGE
+docker  connected  3h 5m           12        1  -
+podman  FAILING    2m 10s           3        7  /run/podman/podman.sock has not answered for 5 s
+cri     connected  3h 5m            5        1  -
+cni     connected  3h 5m            5        0  -
+
+INTERFACE";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("by hand"), "{text}");
+        assert!(show(&status, now, &Style::default(), true).contains("/run/containerd/containerd.sock"));
+    }
+
+    #[test]
+    fn a_full_host_fits_its_terminal() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let mut status = fixture::status();
+        status.sources = fixture::containers::sources();
+        status.coverage = fixture::containers::coverage();
+        status.warnings.clear();
+        for columns in [80, 100, 120] {
+            let text = show(&status, now, &Style { colour: false, size: Some((columns, 50)) }, false);
+            let table = text.lines().skip_while(|line| !line.starts_with("SOURCE"));
+            assert!(table.clone().all(|line| line.chars().count() <= usize::from(columns)), "{text}");
+        }
     }
 }

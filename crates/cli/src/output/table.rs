@@ -1,6 +1,8 @@
 //! Tables without borders, and colour in them.
 
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, presets};
+mod fit;
+
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 
 use super::Style;
 
@@ -19,8 +21,13 @@ pub enum Paint {
 
 /// Columns of text under a head line.
 pub struct Table {
-    table: comfy_table::Table,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
     style: Style,
+    right: Vec<usize>,
+    whole: Vec<usize>,
+    optional: Vec<usize>,
+    name: Option<usize>,
 }
 
 // Colour codes would count as width while the table is laid out. Characters without width stand
@@ -73,57 +80,110 @@ pub fn clean(text: &str) -> String {
 impl Table {
     /// A table with this head line.
     pub fn new(style: &Style, head: &[&str]) -> Self {
-        let mut table = comfy_table::Table::new();
-        table.load_preset(presets::NOTHING);
-        match style.size {
-            Some((columns, _)) => {
-                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
-            }
-            None => {
-                table.set_content_arrangement(ContentArrangement::Disabled);
-            }
+        Self {
+            head: head.iter().map(|name| Paint::Faint.on(name)).collect(),
+            rows: Vec::new(),
+            style: *style,
+            right: Vec::new(),
+            whole: Vec::new(),
+            optional: Vec::new(),
+            name: None,
         }
-        table.set_header(head.iter().map(|name| Cell::new(Paint::Faint.on(name))));
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        Self { table, style: *style }
     }
 
     /// Aligns these columns to the right.
     pub fn right(mut self, columns: &[usize]) -> Self {
-        for &column in columns {
-            if let Some(column) = self.table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        self.right = columns.to_vec();
         self
     }
 
-    /// Never wraps these columns: names are there to be copied.
+    /// Never wraps these columns: they hold words that are short by nature.
     pub fn whole(mut self, columns: &[usize]) -> Self {
-        for &column in columns {
-            if let Some(column) = self.table.column_mut(column) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
+        self.whole = columns.to_vec();
+        self
+    }
+
+    /// Wraps this column only where it would take more than its share of the terminal: names are there to be
+    /// copied, and a name of 253 characters must leave room for what is said of it.
+    pub fn name(mut self, column: usize) -> Self {
+        self.name = Some(column);
+        self
+    }
+
+    /// Leaves these columns out where the terminal is too narrow, the first one first: other commands show
+    /// what they hold.
+    pub fn optional(mut self, columns: &[usize]) -> Self {
+        self.optional = columns.to_vec();
         self
     }
 
     /// Adds a row. The cells are taken as clean.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.table.add_row(cells.into_iter().map(|cell| if cell.is_empty() { "-".into() } else { cell }));
+        self.rows
+            .push(cells.into_iter().map(|cell| if cell.is_empty() { "-".into() } else { cell }).collect());
     }
 
     /// The table as text, each line without blanks at its end.
     pub fn render(&self) -> String {
+        let widths = match self.style.size {
+            None => vec![Some(None); self.head.len()],
+            Some((columns, _)) => fit::widths(&self.needs(columns), &self.optional, columns.into())
+                .into_iter()
+                .map(|width| width.map(Some))
+                .collect(),
+        };
         let mut text = String::new();
-        for line in self.table.lines() {
+        for line in self.laid_out(&widths).lines() {
             text.push_str(Paint::resolve(&line, &self.style).trim_end());
             text.push('\n');
         }
         text
     }
+
+    fn needs(&self, columns: u16) -> Vec<fit::Need> {
+        let need = |index: usize| {
+            let cells =
+                || std::iter::once(&self.head).chain(&self.rows).filter_map(move |row| row.get(index));
+            let most = cells().map(|cell| width(cell)).max().unwrap_or(0);
+            let word = cells().flat_map(|cell| cell.split(' ')).map(width).max().unwrap_or(0);
+            if self.name == Some(index) {
+                fit::Need::name(most, columns.into())
+            } else if self.whole.contains(&index) {
+                fit::Need::whole(most)
+            } else {
+                fit::Need::text(word, most)
+            }
+        };
+        (0..self.head.len()).map(need).collect()
+    }
+
+    /// The columns that have a width: a given one, or their own.
+    fn laid_out(&self, widths: &[Option<Option<usize>>]) -> comfy_table::Table {
+        let shown = |row: &Vec<String>| -> Vec<String> {
+            let cells = row.iter().zip(widths).filter(|(_, width)| width.is_some());
+            cells.map(|(cell, _)| cell.clone()).collect()
+        };
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(shown(&self.head));
+        table.add_rows(self.rows.iter().map(shown));
+        let shown = widths.iter().enumerate().filter_map(|(index, width)| Some((index, (*width)?)));
+        for (column, (index, width)) in table.column_iter_mut().zip(shown) {
+            column.set_padding((0, fit::GAP));
+            if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width + fit::GAP)));
+            }
+            if self.right.contains(&index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+}
+
+/// Columns that a text takes; the marks of colours take none.
+fn width(text: &str) -> usize {
+    text.chars().filter(|c| !matches!(c, '\u{2060}'..='\u{2064}')).count()
 }
 
 #[cfg(test)]
@@ -168,6 +228,27 @@ mod tests {
         let mut table = Table::new(&style, &["NAME", "WHAT"]).whole(&[0]);
         table.row(["a-name-of-some-length".into(), "what it is".into()]);
         assert!(table.render().contains("a-name-of-some-length"));
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_rest() {
+        let style = Style { colour: false, size: Some((80, 24)) };
+        let name = format!("shop/{}", "n".repeat(248));
+        let table = |style: &Style, name: &str| {
+            let mut table = Table::new(style, &["NAME", "STATE", "WHY"]).name(0).whole(&[1]);
+            table.row([name.to_owned(), "quarantined".into(), "it forged its address again".into()]);
+            table.render()
+        };
+        let text = table(&style, &name);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("quarantined  it forged its address again"), "{text}");
+        let whole: String = text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(whole, name);
+        assert!(
+            table(&style, "a-name-of-30-characters-12345").contains("a-name-of-30-characters-12345  qua")
+        );
+        // What is read by programs stays on one line.
+        assert!(table(&Style::default(), &name).contains(&name));
     }
 
     #[test]

@@ -69,12 +69,14 @@ impl MappedArray {
         })
     }
 
-    /// Copies an element out.
+    /// Copies an element out, word by word: no field of eight aligned bytes or less is half written.
     pub fn read<T: FromBytes + IntoBytes>(&self, index: u32) -> Option<T> {
-        let cells = self.bytes(index)?;
         let mut value = T::new_zeroed();
-        for (to, from) in value.as_mut_bytes().iter_mut().zip(cells) {
-            *to = from.load(Ordering::Relaxed);
+        let mut offset = 0;
+        for chunk in value.as_mut_bytes().chunks_mut(size_of::<u64>()) {
+            let word = self.load_at(index, offset)?.to_ne_bytes();
+            chunk.iter_mut().zip(word).for_each(|(to, from)| *to = from);
+            offset += size_of::<u64>();
         }
         Some(value)
     }
@@ -101,29 +103,40 @@ impl MappedArray {
         }
     }
 
-    fn word(&self, index: u32) -> Option<&AtomicU64> {
-        if index >= self.entries {
+    fn word(&self, index: u32, offset: usize) -> Option<&AtomicU64> {
+        let word = size_of::<u64>();
+        if index >= self.entries || offset % word != 0 || offset + word > self.stride {
             return None;
         }
-        // SAFETY: the element lies within the mapping and is aligned to eight bytes, since the
-        // mapping is aligned to a page and the stride is a multiple of eight.
-        Some(unsafe { &*self.base.as_ptr().add(index as usize * self.stride).cast::<AtomicU64>() })
+        // SAFETY: the word lies within the element and so within the mapping, and is aligned to eight
+        // bytes, since the mapping is aligned to a page, and stride and offset are multiples of eight.
+        Some(unsafe { &*self.base.as_ptr().add(index as usize * self.stride + offset).cast::<AtomicU64>() })
     }
 
-    /// Reads the first word of an element.
-    pub fn load(&self, index: u32) -> Option<u64> {
-        Some(self.word(index)?.load(Ordering::Acquire))
+    /// Reads the word of an element that begins at this offset.
+    pub fn load_at(&self, index: u32, offset: usize) -> Option<u64> {
+        Some(self.word(index, offset)?.load(Ordering::Acquire))
     }
 
-    /// Writes the first word of an element at once; everything written before is seen before it.
-    pub fn store(&self, index: u32, value: u64) -> bool {
-        match self.word(index) {
+    /// Writes that word at once; everything written before is seen before it.
+    pub fn store_at(&self, index: u32, offset: usize, value: u64) -> bool {
+        match self.word(index, offset) {
             Some(word) => {
                 word.store(value, Ordering::Release);
                 true
             }
             None => false,
         }
+    }
+
+    /// Reads the first word of an element.
+    pub fn load(&self, index: u32) -> Option<u64> {
+        self.load_at(index, 0)
+    }
+
+    /// Writes the first word of an element at once.
+    pub fn store(&self, index: u32, value: u64) -> bool {
+        self.store_at(index, 0, value)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use portcullis_abi::{
-    ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN, JournalKey, Meta,
-    Pointer, PrefixKey, Sampler,
+    ANCHOR_ARRAY_LEN, AnchorKey, Conduct, Counters, Endpoint, FurtherKey, Ipv6, JOURNAL_CHUNK_LEN,
+    JournalKey, Meta, Pointer, PrefixKey,
 };
 
 use crate::error::{Error, Result};
@@ -32,9 +32,9 @@ pub const NAMES: [&str; 11] = [
     "ENDPOINTS",
     "FURTHER",
     "PREFIXES",
-    "NODES",
+    "KNOWN",
     "COUNTERS",
-    "SAMPLERS",
+    "CONDUCT",
     "EVENTS",
     "JOURNAL",
     "META",
@@ -74,9 +74,9 @@ pub fn tables(settings: &Settings) -> [Table; 11] {
         row("ENDPOINTS", ARRAY, 4, size::<Endpoint>(), bindings, MMAPABLE),
         row("FURTHER", HASH, size::<FurtherKey>(), 4, further, NO_PREALLOC),
         row("PREFIXES", LPM_TRIE, size::<PrefixKey>(), 4, further, NO_PREALLOC),
-        row("NODES", HASH, size::<Ipv6>(), 4, 4096, NO_PREALLOC),
+        row("KNOWN", HASH, size::<Ipv6>(), 4, endpoints.saturating_mul(4).max(4096), NO_PREALLOC),
         row("COUNTERS", PERCPU_ARRAY, 4, size::<Counters>(), slots, 0),
-        row("SAMPLERS", ARRAY, 4, size::<Sampler>(), slots, 0),
+        row("CONDUCT", ARRAY, 4, size::<Conduct>(), slots, MMAPABLE),
         row("EVENTS", RINGBUF, 0, 0, RING_LEN, 0),
         row("JOURNAL", HASH, size::<JournalKey>(), JOURNAL_CHUNK_LEN as u32, further, NO_PREALLOC),
         row("META", ARRAY, 4, size::<Meta>(), 1, 0),

@@ -4,14 +4,16 @@
 //! anchor points to, and then pointing the anchor to it with one atomic store: a frame meets the
 //! old binding or the new one, never a mixture.
 
+mod conduct;
 mod journal;
+mod known;
 pub(crate) mod layout;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use portcullis_abi::{
-    ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, Ipv6, Meta, Pointer, PrefixKey, Sampler,
+    ANCHOR_ARRAY_LEN, AnchorKey, Counters, Endpoint, FurtherKey, HELD_BINDING, Meta, Pointer, PrefixKey,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -38,10 +40,10 @@ pub struct Tables {
     anchors_far: Hash,
     further: Hash,
     prefixes: Hash,
-    nodes: Hash,
+    known: Hash,
     journal: Hash,
     counters: OwnedFd,
-    samplers: OwnedFd,
+    conduct: MappedArray,
     slots: u32,
     cpus: usize,
 }
@@ -113,17 +115,20 @@ impl Tables {
         }
         let counters = clone(maps, "COUNTERS")?;
         let info = sys::map_info(counters.as_fd()).map_err(|source| Error::system("COUNTERS", source))?;
+        let endpoints = map_array(maps, "ENDPOINTS")?;
+        // The same in every set of tables; where it is there already nothing changes.
+        endpoints.write(HELD_BINDING, &Endpoint::held());
         Ok(Self {
             primary: *primary,
             anchors: map_array(maps, "ANCHORS")?,
-            endpoints: map_array(maps, "ENDPOINTS")?,
+            endpoints,
             anchors_far: Hash::open(maps, "ANCHORS_FAR")?,
             further: Hash::open(maps, "FURTHER")?,
             prefixes: Hash::open(maps, "PREFIXES")?,
-            nodes: Hash::open(maps, "NODES")?,
+            known: Hash::open(maps, "KNOWN")?,
             journal: Hash::open(maps, "JOURNAL")?,
             counters,
-            samplers: clone(maps, "SAMPLERS")?,
+            conduct: map_array(maps, "CONDUCT")?,
             slots: info.max_entries,
             cpus: possible_cpus(),
         })
@@ -135,7 +140,7 @@ impl Tables {
         self.slots
     }
 
-    /// Entries of bindings; index 0 is never used.
+    /// Entries of bindings; index 0 is never used, and [`HELD_BINDING`] is taken.
     #[must_use]
     pub const fn bindings(&self) -> u32 {
         self.endpoints.len()
@@ -154,16 +159,24 @@ impl Tables {
         }
     }
 
-    /// Points an anchor to a binding, at once. From here on frames meet it.
+    /// Points an anchor to a binding, at once. From here on frames meet it. [`HELD_BINDING`] holds the
+    /// interface; 0 lets go of it.
+    ///
+    /// A quarantine that the kernel itself began goes with the endpoint's slot to the new entry. Programs
+    /// that were running on the old one may still begin one: see [`Self::keep_quarantine`].
     pub fn point(&self, anchor: Anchor, binding: u32) -> Result<()> {
+        self.keep_quarantine(binding);
         match self.array_index(anchor) {
             Some(index) => {
                 self.anchors.store(index, self.pointer_to(binding).0);
-                Ok(())
             }
-            None if binding == 0 => self.anchors_far.remove(&far(anchor)).map(drop),
-            None => self.anchors_far.insert(&far(anchor), &binding),
+            None if binding == 0 => {
+                self.anchors_far.remove(&far(anchor))?;
+            }
+            None => self.anchors_far.insert(&far(anchor), &binding)?,
         }
+        self.keep_quarantine(binding);
+        Ok(())
     }
 
     /// Every anchor that points to a binding.
@@ -217,6 +230,7 @@ impl Tables {
         further: &[FurtherKey],
         prefixes: &[PrefixKey],
     ) -> Result<()> {
+        check_free(binding)?;
         for key in further {
             self.further.insert(key, &1u32)?;
         }
@@ -232,6 +246,7 @@ impl Tables {
 
     /// Removes what [`Self::write_binding`] wrote. No anchor may point to it any more.
     pub fn clear_binding(&self, binding: u32, further: &[FurtherKey], prefixes: &[PrefixKey]) -> Result<()> {
+        check_free(binding)?;
         self.endpoints.write(binding, &Endpoint::default());
         for key in further {
             self.further.remove(key)?;
@@ -273,23 +288,13 @@ impl Tables {
         Ok(())
     }
 
-    /// Quarantines a published binding, or releases it.
+    /// Quarantines a published binding, or releases it. What the kernel itself put in quarantine is to be
+    /// forgiven first ([`Self::forgive`]).
     #[must_use]
     pub fn set_quarantine(&self, binding: u32, quarantined: bool) -> bool {
-        self.endpoints.write_byte(binding, std::mem::offset_of!(Endpoint, quarantine), u8::from(quarantined))
-    }
-
-    /// Makes the set of node addresses (IPv4 mapped) this one.
-    pub fn set_nodes(&self, nodes: &[Ipv6]) -> Result<()> {
-        for node in nodes {
-            self.nodes.insert(node, &1u32)?;
-        }
-        for known in self.nodes.keys::<Ipv6>()? {
-            if !nodes.contains(&known) {
-                self.nodes.remove(&known)?;
-            }
-        }
-        Ok(())
+        let value = if quarantined { Endpoint::QUARANTINED } else { 0 };
+        check_free(binding).is_ok()
+            && self.endpoints.write_byte(binding, std::mem::offset_of!(Endpoint, quarantine), value)
     }
 
     /// The sum over all CPUs of a slot's counters.
@@ -304,17 +309,21 @@ impl Tables {
         Ok(sum)
     }
 
-    /// Sets a slot's counters: all zero for a new endpoint.
+    /// Sets a slot's counters: all zero for a new endpoint, whose conduct begins anew
+    /// ([`Self::reset_conduct`]).
     pub fn set_counters(&self, slot: u32, counters: &Counters) -> Result<()> {
         let mut values = vec![Counters::default(); self.cpus];
         if let Some(first) = values.first_mut() {
             *first = *counters;
         }
         sys::map_update(self.counters.as_fd(), &slot, values.as_slice())
-            .map_err(|source| Error::system("writing to table COUNTERS", source))?;
-        sys::map_update(self.samplers.as_fd(), &slot, &Sampler::default())
-            .map_err(|source| Error::system("writing to table SAMPLERS", source))
+            .map_err(|source| Error::system("writing to table COUNTERS", source))
     }
+}
+
+/// Entry 0 is all zero, and the held one never changes.
+const fn check_free(binding: u32) -> Result<()> {
+    if binding == 0 || binding == HELD_BINDING { Err(Error::ReservedBinding { binding }) } else { Ok(()) }
 }
 
 const fn far(anchor: Anchor) -> AnchorKey {

@@ -8,7 +8,48 @@ use crate::Tables;
 /// Bits that an IPv4 prefix length grows by in the mapped form.
 const MAPPED_BITS: u32 = 96;
 
+/// Whose an address is that a frame claims.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The endpoint's.
+    Own,
+    /// Nobody's in particular: what a healthy workload may emit without a claim to anyone's identity.
+    Nobodys,
+    /// Another's.
+    Foreign,
+}
+
 impl<T: Tables> Binding<'_, T> {
+    /// Whose this IPv4 address is.
+    #[inline(always)]
+    pub(super) fn standing_ipv4(&self, address: Ipv4) -> Standing {
+        if self.owns_ipv4(address) { Standing::Own } else { self.unbound_ipv4(address) }
+    }
+
+    /// The same of one that is not bound.
+    #[inline(always)]
+    pub(super) fn unbound_ipv4(&self, address: Ipv4) -> Standing {
+        // Zeroconf (RFC 3927) gives itself an address; one that is known is the node's, or a neighbour's.
+        let nobodys = is_nobodys_ipv4(address)
+            && !(is_link_local_ipv4(address) && self.tables.is_known(&address.mapped()));
+        if nobodys { Standing::Nobodys } else { Standing::Foreign }
+    }
+
+    /// Whose this IPv6 address is.
+    #[inline(always)]
+    pub(super) fn standing_ipv6(&self, address: Ipv6) -> Standing {
+        if self.owns_ipv6(address) { Standing::Own } else { self.unbound_ipv6(address) }
+    }
+
+    /// The same of one that is not bound. Interfaces give themselves link-local addresses, by more ways
+    /// than can be told beforehand (RFC 7217); one that is known is the node's, or a neighbour's.
+    #[inline(always)]
+    fn unbound_ipv6(&self, address: Ipv6) -> Standing {
+        let nobodys =
+            is_nobodys_ipv6(address) && !(address.is_link_local() && self.tables.is_known(&address));
+        if nobodys { Standing::Nobodys } else { Standing::Foreign }
+    }
+
     /// Whether the address is bound. 0.0.0.0 never is.
     #[inline(always)]
     #[must_use]
@@ -58,6 +99,23 @@ impl<T: Tables> Binding<'_, T> {
     pub(super) const fn is_router(&self) -> bool {
         self.endpoint.allow & (Allow::PREFIX_IPV4 | Allow::PREFIX_IPV6) != 0
     }
+}
+
+/// Whether an unbound IPv4 source claims nobody's identity unless it is a known one: 0.0.0.0, 127/8, 169.254/16.
+#[inline(always)]
+pub(super) fn is_nobodys_ipv4(address: Ipv4) -> bool {
+    address == Ipv4::UNSPECIFIED || address.0[0] == 127 || is_link_local_ipv4(address)
+}
+
+#[inline(always)]
+const fn is_link_local_ipv4(address: Ipv4) -> bool {
+    address.0[0] == 169 && address.0[1] == 254
+}
+
+/// The same of an IPv6 source: `::`, `::1`, fe80::/10.
+#[inline(always)]
+pub(super) fn is_nobodys_ipv6(address: Ipv6) -> bool {
+    address == Ipv6::UNSPECIFIED || address == Ipv6::LOOPBACK || address.is_link_local()
 }
 
 /// All host bits set, in a prefix that has room for a broadcast address (RFC 3021: /31 has none).

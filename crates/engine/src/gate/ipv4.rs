@@ -3,12 +3,14 @@
 use portcullis_abi::{Allow, Ipv4};
 
 use super::Binding;
+use super::bound::Standing;
 use super::transport::{TCP_LEN, UDP_LEN, is_encapsulation};
 use crate::header::{Icmp, Ipv4Header, Udp, be16, protocol};
 use crate::{DropReason, Finding, Packet, Tables};
 
 const MALFORMED: Finding = Finding::Violation(DropReason::Malformed);
-const SPOOFED: Finding = Finding::Violation(DropReason::SpoofedIpv4);
+/// 0.0.0.0 where it may not be: it is nobody's.
+const FROM_NOWHERE: Finding = Finding::Mild(DropReason::SpoofedIpv4);
 
 const HEADER_LEN: u32 = 20;
 const VERSION_4_NO_OPTIONS: u8 = 0x45;
@@ -113,9 +115,12 @@ fn verify_icmp<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, ip: &
 /// address (RFC 3376 section 4.2.13, RFC 4541 section 2.1.1). Both use 0.0.0.0.
 #[inline(always)]
 fn verify_unbound<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, ip: &Sized) -> Finding {
-    let unfragmented = be16(ip.header.fragment) & MORE_FRAGMENTS_OR_OFFSET == 0;
-    if ip.header.source != Ipv4::UNSPECIFIED || !unfragmented {
-        return SPOOFED;
+    if ip.header.source != Ipv4::UNSPECIFIED {
+        let foreign = binding.unbound_ipv4(ip.header.source) == Standing::Foreign;
+        return Finding::by_claim(foreign, DropReason::SpoofedIpv4);
+    }
+    if be16(ip.header.fragment) & MORE_FRAGMENTS_OR_OFFSET != 0 {
+        return FROM_NOWHERE;
     }
     let honest = match ip.header.protocol {
         protocol::UDP => {
@@ -134,7 +139,7 @@ fn verify_unbound<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, ip
         }
         _ => false,
     };
-    if honest { Finding::Honest } else { SPOOFED }
+    if honest { Finding::Honest } else { FROM_NOWHERE }
 }
 
 /// IGMP reports (v1, v2, v3) and leave: what a listener says. Queries are a router's.

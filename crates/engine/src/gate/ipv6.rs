@@ -1,14 +1,19 @@
 //! IPv6 (RFC 8200): extension headers are walked by an allow-list and to a fixed bound.
+//!
+//! Whether a forged address is evidence of intent depends on whose it is. That is weighed in a second
+//! step, of packets that are refused already: in one, the kernel's verifier would go through all the rest
+//! for each answer.
 
 use portcullis_abi::Ipv6;
 
+use super::bound::Standing;
 use super::transport::{TCP_LEN, UDP_LEN, is_encapsulation};
 use super::{Binding, LinkSource, nd};
 use crate::header::{Extension, FragmentHeader, Icmp, Ipv6Header, Udp, be16, protocol};
 use crate::{DropReason, Finding, Packet, Tables};
 
 const MALFORMED: Finding = Finding::Violation(DropReason::Malformed);
-const SPOOFED: Finding = Finding::Violation(DropReason::SpoofedIpv6);
+const SPOOFED: Finding = Finding::Mild(DropReason::SpoofedIpv6);
 
 const HEADER_LEN: u32 = 40;
 /// Extension headers that are walked; more are refused (RFC 8504 section 5.3 lets hosts do so).
@@ -65,6 +70,37 @@ pub(super) fn verify<P: Packet, T: Tables>(
             finding => finding,
         },
         _ => verify_chain(packet, binding, link, &header, first, end),
+    }
+}
+
+/// Tells evidence of intent from noise, of a packet that was found to claim an address that is not bound.
+#[inline(always)]
+pub(super) fn weigh<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    offset: u32,
+    finding: Finding,
+) -> Finding {
+    if finding != SPOOFED && finding != nd::SPOOFED {
+        return finding;
+    }
+    let Some(header) = packet.head::<Ipv6Header>(offset) else {
+        return finding;
+    };
+    if binding.standing_ipv6(header.source) == Standing::Foreign {
+        return Finding::Violation(if finding == SPOOFED {
+            DropReason::SpoofedIpv6
+        } else {
+            DropReason::SpoofedNd
+        });
+    }
+    if finding == SPOOFED {
+        return finding;
+    }
+    let first = offset + HEADER_LEN;
+    match walk(packet, header.next_header, first, packet.len()) {
+        Ok(upper) => nd::weigh(packet, binding, &header, upper),
+        Err(_) => finding,
     }
 }
 

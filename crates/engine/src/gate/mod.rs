@@ -55,7 +55,12 @@ pub fn verify_ethernet<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T
         let link = LinkSource::Ethernet(source);
         match network.ethertype {
             ethertype::IPV4 => verify_ipv4(packet, binding, network.offset),
-            ethertype::IPV6 => verify_ipv6(packet, binding, link, network.offset),
+            ethertype::IPV6 => weigh_ipv6(
+                packet,
+                binding,
+                network.offset,
+                verify_ipv6(packet, binding, link, network.offset),
+            ),
             ethertype::ARP => verify_arp(packet, binding, link, network.offset),
             _ => verify_other(packet, binding, network),
         }
@@ -67,7 +72,7 @@ pub fn verify_ethernet<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T
 pub fn verify_layer3<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>) -> Finding {
     match ip_version(packet) {
         Some(4) => verify_ipv4(packet, binding, 0),
-        Some(6) => verify_ipv6(packet, binding, LinkSource::None, 0),
+        Some(6) => weigh_ipv6(packet, binding, 0, verify_ipv6(packet, binding, LinkSource::None, 0)),
         _ => Finding::Violation(DropReason::Malformed),
     }
 }
@@ -79,7 +84,7 @@ pub fn ip_version<P: Packet>(packet: &P) -> Option<u8> {
     packet.head::<[u8; 4]>(0).map(|start| start[0] >> 4)
 }
 
-/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the four
+/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the five
 /// below are the parts of [`verify_ethernet`], for callers that must be built of small functions.
 #[inline(always)]
 pub fn verify_link<P: Packet, T: Tables>(
@@ -109,7 +114,7 @@ pub fn verify_ipv4<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, o
     ipv4::verify(packet, binding, offset)
 }
 
-/// Verifies an IPv6 packet that begins at `offset`.
+/// Verifies an IPv6 packet that begins at `offset`. A forged address is found mild, until it is weighed.
 #[inline(always)]
 pub fn verify_ipv6<P: Packet, T: Tables>(
     packet: &P,
@@ -118,6 +123,17 @@ pub fn verify_ipv6<P: Packet, T: Tables>(
     offset: u32,
 ) -> Finding {
     ipv6::verify(packet, binding, link, offset)
+}
+
+/// Tells evidence of intent from noise in what was found of an IPv6 packet.
+#[inline(always)]
+pub fn weigh_ipv6<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    offset: u32,
+    finding: Finding,
+) -> Finding {
+    ipv6::weigh(packet, binding, offset, finding)
 }
 
 /// Verifies an ARP packet that begins at `offset`.

@@ -1,14 +1,19 @@
 //! IPv6 neighbour discovery (RFC 4861): judged by what a message says of the link.
+//!
+//! A want of form alone (hop limit, fragments, options of a strange length) is refused, but no evidence
+//! of intent: that takes a claim to what is another's.
 
 use portcullis_abi::{Allow, Ipv6, Mac};
 
+use super::bound::Standing;
 use super::ipv6::Upper;
 use super::{Binding, LinkSource};
 use crate::header::{Icmp, Ipv6Header, NdOption, NeighbourMessage};
 use crate::{DropReason, Finding, Packet, Tables};
 
 const MALFORMED: Finding = Finding::Violation(DropReason::Malformed);
-const SPOOFED: Finding = Finding::Violation(DropReason::SpoofedNd);
+/// Refused; to be weighed.
+pub(super) const SPOOFED: Finding = Finding::Mild(DropReason::SpoofedNd);
 
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -34,8 +39,10 @@ pub(super) const fn is_neighbour_discovery(icmp_type: u8) -> bool {
 struct Options {
     /// Whether a source link-layer address option is there.
     has_source: bool,
-    /// Whether every link-layer address that speaks for the sender is its own.
-    own: bool,
+    /// Whether a link-layer address that speaks for the sender is not its own.
+    foreign: bool,
+    /// Whether such an option is not as long as it must be.
+    ill_formed: bool,
 }
 
 #[inline(always)]
@@ -47,12 +54,12 @@ pub(super) fn verify<P: Packet, T: Tables>(
     upper: Upper,
     icmp: Icmp,
 ) -> Finding {
+    let is_rogue = matches!(icmp.kind, ROUTER_ADVERTISEMENT | REDIRECT) && !binding.may(Allow::ROUTER);
     // RFC 6980: no node has a reason to fragment these, and a filter cannot see through it.
     if upper.fragmented {
-        return SPOOFED;
+        return Finding::by_claim(is_rogue, DropReason::SpoofedNd);
     }
-    let is_router = matches!(icmp.kind, ROUTER_ADVERTISEMENT | REDIRECT);
-    if is_router && !binding.may(Allow::ROUTER) {
+    if is_rogue {
         return Finding::Violation(DropReason::RogueRa);
     }
     if header.hop_limit != 255 || icmp.code != 0 {
@@ -71,8 +78,8 @@ pub(super) fn verify<P: Packet, T: Tables>(
     let Some(options) = read_options(packet, binding, link, icmp.kind, options_at, upper.end) else {
         return MALFORMED;
     };
-    if !options.own {
-        return SPOOFED;
+    if options.foreign || options.ill_formed {
+        return Finding::by_claim(options.foreign, DropReason::SpoofedNd);
     }
     verify_message(packet, binding, header, upper, icmp.kind, options)
 }
@@ -102,11 +109,7 @@ fn verify_message<P: Packet, T: Tables>(
     if kind == NEIGHBOUR_ADVERTISEMENT && !binding.owns_ipv6(target) {
         return SPOOFED;
     }
-    if binding.owns_ipv6(header.source) {
-        Finding::Honest
-    } else {
-        Finding::Violation(DropReason::SpoofedIpv6)
-    }
+    if binding.owns_ipv6(header.source) { Finding::Honest } else { Finding::Mild(DropReason::SpoofedIpv6) }
 }
 
 /// `::` as a source: duplicate address detection for a bound target (RFC 4862 section 5.4.2)
@@ -130,6 +133,24 @@ fn verify_from_nowhere<T: Tables>(
     if honest { Finding::Honest } else { SPOOFED }
 }
 
+/// Of a message that is refused, and whose source is nobody else's: whether it claims a target that is. An
+/// advertisement does, and a solicitation from `::`, which is duplicate address detection.
+#[inline(always)]
+pub(super) fn weigh<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    header: &Ipv6Header,
+    upper: Upper,
+) -> Finding {
+    let Some(message) = packet.at::<NeighbourMessage>(upper.offset) else {
+        return SPOOFED;
+    };
+    let claims = message.icmp.kind == NEIGHBOUR_ADVERTISEMENT
+        || (message.icmp.kind == NEIGHBOUR_SOLICITATION && header.source == Ipv6::UNSPECIFIED);
+    let foreign = claims && binding.standing_ipv6(message.target) == Standing::Foreign;
+    Finding::by_claim(foreign, DropReason::SpoofedNd)
+}
+
 /// Reads all options; `None` where they do not end where the packet does.
 #[inline(always)]
 fn read_options<P: Packet, T: Tables>(
@@ -140,7 +161,7 @@ fn read_options<P: Packet, T: Tables>(
     first: u32,
     end: u32,
 ) -> Option<Options> {
-    let mut options = Options { has_source: false, own: true };
+    let mut options = Options { has_source: false, foreign: false, ill_formed: false };
     let mut offset = first;
     for _ in 0..MAX_OPTIONS {
         if offset == end {
@@ -157,7 +178,8 @@ fn read_options<P: Packet, T: Tables>(
         if is_source || is_target {
             options.has_source |= is_source;
             let mac = packet.at::<Mac>(offset + size_of::<NdOption>() as u32)?;
-            options.own &= is_own(binding, link, mac) && option.len == 1;
+            options.foreign |= !is_own(binding, link, mac);
+            options.ill_formed |= option.len != 1;
         }
         offset = next;
     }

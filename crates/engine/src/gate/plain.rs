@@ -7,6 +7,7 @@
 
 use portcullis_abi::{Allow, Endpoint, Ipv4, Ipv6};
 
+use super::bound::{is_nobodys_ipv4, is_nobodys_ipv6};
 use super::transport::{TCP_LEN, UDP_LEN, is_plain_udp};
 use super::{Binding, ETHERNET_LEN};
 use crate::header::{be16, protocol};
@@ -93,7 +94,7 @@ pub trait Outcome {
     type Fate;
     /// The frame is honest.
     fn honest(&self) -> Self::Fate;
-    /// The frame breaks the binding.
+    /// The frame breaks the binding, and is evidence of intent.
     fn refused(&self, reason: DropReason) -> Self::Fate;
     /// The frame needs a closer look.
     fn unclear(&self) -> Self::Fate;
@@ -207,6 +208,9 @@ fn judge_ipv4<P: Packet, F: Further, O: Outcome>(
     if has_further && further.owns_ipv4(Ipv4(frame.source)) {
         return outcome.honest();
     }
+    if is_nobodys_ipv4(Ipv4(frame.source)) {
+        return outcome.unclear();
+    }
     outcome.refused(DropReason::SpoofedIpv4)
 }
 
@@ -240,6 +244,9 @@ fn judge_ipv6<P: Packet, F: Further, O: Outcome>(
     let has_further = endpoint.allow & (Allow::FURTHER_IPV6 | Allow::PREFIX_IPV6) != 0;
     if has_further && further.owns_ipv6(Ipv6::from_words(words)) {
         return outcome.honest();
+    }
+    if is_nobodys_ipv6(Ipv6::from_words(words)) {
+        return outcome.unclear();
     }
     outcome.refused(DropReason::SpoofedIpv6)
 }

@@ -1,7 +1,10 @@
 //! The state as a file: it reads back what it wrote, in every format, and names what it does not know.
 
 use super::*;
+use crate::guard::{Response, Selector, Termination};
 use crate::model::InterfaceRef;
+use crate::model::{Direction, Mode, Permission, Workload};
+use crate::span::Span;
 use proptest::prelude::*;
 
 const FULL: &str = r#"
@@ -16,6 +19,8 @@ allow = ["dhcp-client", "no-source-route"]
 vlans = [42]
 ethertypes = ["0x88cc", 0x88b5]
 quarantined = true
+network = "front"
+inside = "eth0"
 
 [endpoint.workload]
 runtime = "docker"
@@ -27,6 +32,20 @@ name = "lo"
 interface.name = "lo"
 direction = "egress"
 addresses = ["127.0.0.1"]
+
+[[policy]]
+name = "strict"
+match = { name = "web-*", labels = { app = "shop" } }
+priority = 5
+mode = "enforce"
+allow = ["router"]
+addresses = ["10.9.9.9"]
+attempts = 3
+window = "10s"
+response = "terminate"
+terminate = "restart"
+release_after = "10m"
+dry_run = true
 "#;
 
 fn full() -> State {
@@ -47,6 +66,8 @@ fn full() -> State {
             labels: [("app".to_string(), "shop".to_string()), ("a.b/c".to_string(), String::new())].into(),
             ..Workload::default()
         },
+        network: Some("front".into()),
+        inside: Some("eth0".into()),
     };
     let lo = EndpointSpec {
         name: "lo".into(),
@@ -60,8 +81,28 @@ fn full() -> State {
         ethertypes: vec![],
         quarantined: false,
         workload: Workload::default(),
+        network: None,
+        inside: None,
     };
-    State { endpoints: vec![web, lo] }
+    let policy = GatePolicy {
+        name: "strict".into(),
+        selector: Selector {
+            name: Some("web-*".into()),
+            labels: [("app".to_owned(), "shop".to_owned())].into(),
+            ..Selector::default()
+        },
+        priority: 5,
+        mode: Some(Mode::Enforce),
+        allow: vec![Permission::Router],
+        addresses: vec!["10.9.9.9".parse().unwrap()],
+        attempts: Some(3),
+        window: Some(Span::from_secs(10)),
+        response: Some(Response::Terminate),
+        terminate: Some(Termination::Restart),
+        release_after: Some(Span::from_secs(600)),
+        dry_run: Some(true),
+    };
+    State { endpoints: vec![web, lo], policies: vec![policy] }
 }
 
 #[test]
@@ -121,7 +162,13 @@ fn errors_name_the_key_or_value_that_is_wrong() {
         (JSON, json(r#""adresses": []"#), "unknown field `adresses`"),
         (TOML, "[[endpoints]]\nname = \"a\"\n".into(), "unknown field `endpoints`"),
         (TOML, endpoint("interface.ns = \"x\""), "unknown field `ns`"),
-        (TOML, endpoint("workload.image = \"x\""), "unknown field `image`"),
+        (TOML, endpoint("workload.colour = \"x\""), "unknown field `colour`"),
+        (TOML, "[[policy]]\nname = \"a\"\nmatch = { nam = \"x\" }\n".into(), "unknown field `nam`"),
+        (
+            TOML,
+            "[[policy]]\nname = \"a\"\nmatch.name = \"x\"\nwindow = \"60\"\n".into(),
+            "such as 500ms, 60s",
+        ),
         (TOML, "[[endpoint]]\nname = \"a\"\n".into(), "missing field `interface`"),
         (TOML, endpoint("mode = \"strict\""), "unknown variant `strict`"),
         (TOML, endpoint("allow = [\"everything\"]"), "unknown variant `everything`"),
@@ -169,6 +216,7 @@ fn any_workload() -> impl Strategy<Value = Workload> {
             pod,
             namespace,
             labels,
+            ..Workload::default()
         },
     )
 }
@@ -201,6 +249,8 @@ fn any_spec() -> impl Strategy<Value = EndpointSpec> {
                     ethertypes: vlans.iter().map(|v| (0xa000 + v).try_into().unwrap()).collect(),
                     quarantined,
                     workload,
+                    network: None,
+                    inside: None,
                 }
             },
         )
@@ -209,6 +259,6 @@ fn any_spec() -> impl Strategy<Value = EndpointSpec> {
 proptest! {
     #[test]
     fn every_state_round_trips(endpoints in prop::collection::vec(any_spec(), 0..4)) {
-        round_trip(&State { endpoints })?;
+        round_trip(&State { endpoints, ..State::default() })?;
     }
 }

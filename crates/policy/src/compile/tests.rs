@@ -91,7 +91,7 @@ fn is_broadcast(address: IpAddr, len: u32) -> bool {
 fn the_common_case_is_inline_and_alone() {
     let mut web = spec("web", "veth0", &["10.0.0.2", "fd00::2"]);
     web.macs = vec!["02:42:0a:00:00:02".parse().unwrap()];
-    let compiled = compile(&web, &Learned::default(), 3, BINDING);
+    let compiled = compile(&web, &Learned::default(), &Answer::default(), 3, BINDING);
     let want = Endpoint {
         mac: mac("02:42:0a:00:00:02"),
         mode: 2,
@@ -101,6 +101,8 @@ fn the_common_case_is_inline_and_alone() {
         ipv6: Ipv6("fd00::2".parse::<Ipv6Addr>().unwrap().octets()),
         link_local: Ipv6("fe80::42:aff:fe00:2".parse::<Ipv6Addr>().unwrap().octets()),
         allow: 0,
+        threshold: 10,
+        window_ms: 60_000,
         ..Endpoint::default()
     };
     assert_eq!(compiled, CompiledBinding { endpoint: want, further: vec![], prefixes: vec![] });
@@ -113,7 +115,7 @@ fn the_rest_goes_to_the_tables_and_says_so() {
     web.macs = vec!["02:42:0a:00:00:02".parse().unwrap(), "02:42:0a:00:00:03".parse().unwrap()];
     web.vlans = vec![42.try_into().unwrap()];
     web.ethertypes = vec![0x88cc.try_into().unwrap()];
-    let compiled = compile(&web, &Learned::default(), 3, BINDING);
+    let compiled = compile(&web, &Learned::default(), &Answer::default(), 3, BINDING);
     let bits = [
         Allow::FURTHER_MAC,
         Allow::FURTHER_IPV4,
@@ -145,15 +147,41 @@ fn each_permission_and_state_has_its_bit() {
     for permission in Permission::ALL {
         let mut web = spec("web", "veth0", &["10.0.0.2"]);
         web.allow = vec![*permission];
-        assert_eq!(compile(&web, &Learned::default(), 1, 1).endpoint.allow, permission.bit(), "{permission}");
+        assert_eq!(
+            compile(&web, &Learned::default(), &Answer::default(), 1, 1).endpoint.allow,
+            permission.bit(),
+            "{permission}"
+        );
     }
     for (mode, number) in
         [(crate::model::Mode::Off, 0), (crate::model::Mode::Audit, 1), (crate::model::Mode::Enforce, 2)]
     {
         let mut web = spec("web", "veth0", &["10.0.0.2"]);
         (web.mode, web.quarantined) = (mode, number == 1);
-        let endpoint = compile(&web, &Learned::default(), 1, 1).endpoint;
+        let endpoint = compile(&web, &Learned::default(), &Answer::default(), 1, 1).endpoint;
         assert_eq!((endpoint.mode, endpoint.quarantine), (number, u8::from(number == 1)));
+    }
+}
+
+#[test]
+fn the_kernel_quarantines_where_the_answer_says_so_and_the_mode_enforces() {
+    use crate::guard::Response::{Quarantine, Report, Terminate};
+    use crate::model::Mode::{Audit, Enforce, Off};
+    let cases = [
+        (Report, false, Enforce, 0),
+        (Quarantine, false, Enforce, 1),
+        (Terminate, false, Enforce, 1),
+        (Terminate, true, Enforce, 0),
+        (Quarantine, false, Audit, 0),
+        (Quarantine, false, Off, 0),
+    ];
+    for (response, dry_run, mode, want) in cases {
+        let window = crate::span::Span::from_millis(500);
+        let answer = Answer { attempts: 100, window, response, dry_run, ..Answer::default() };
+        let web = EndpointSpec { mode, ..spec("web", "veth0", &["10.0.0.2"]) };
+        let endpoint = compile(&web, &Learned::default(), &answer, 1, 2).endpoint;
+        assert_eq!((endpoint.answer, endpoint.threshold, endpoint.window_ms), (want, 100, 500));
+        assert_eq!(endpoint.stride_shift, abi::Conduct::stride_shift(100));
     }
 }
 
@@ -202,7 +230,7 @@ fn thousands_of_addresses_compile() {
         .map(|i| IpAddr::from((0x0a00_0000 + i).to_be_bytes()).try_into().unwrap())
         .skip(1)
         .collect();
-    assert_eq!(compile(&web, &Learned::default(), 1, 1).further.len(), 4094);
+    assert_eq!(compile(&web, &Learned::default(), &Answer::default(), 1, 1).further.len(), 4094);
 }
 
 proptest! {
@@ -214,7 +242,7 @@ proptest! {
         vlans in prop::collection::vec(0..=4095u16, 4),
         ethertypes in prop::collection::vec(0x9000..=0xffffu16, 4),
     ) {
-        let compiled = compile(&spec, &learned, 1, BINDING);
+        let compiled = compile(&spec, &learned, &Answer::default(), 1, BINDING);
         let tables = Tables(&compiled);
         // An endpoint without a MAC has zeros in its entry: see `effective_macs`.
         let known = !effective_macs(&spec, &learned).is_empty();
@@ -234,7 +262,7 @@ proptest! {
 
     #[test]
     fn no_key_stands_twice_or_belongs_to_another(spec in any_spec(), learned in any_learned()) {
-        let compiled = compile(&spec, &learned, 1, BINDING);
+        let compiled = compile(&spec, &learned, &Answer::default(), 1, BINDING);
         let keys: HashSet<_> = compiled.further.iter().collect();
         prop_assert_eq!(keys.len(), compiled.further.len());
         let prefixes: HashSet<_> = compiled.prefixes.iter().collect();

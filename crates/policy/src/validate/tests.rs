@@ -108,11 +108,13 @@ fn all_that_is_wrong_is_said_at_once() {
 #[test]
 fn a_state_has_each_name_once() {
     let web = || spec("web", "veth0", &["10.0.0.2"]);
-    let errors = State { endpoints: vec![web(), spec("bad", "veth1", &[]), web()] }.validate().unwrap_err();
+    let errors = State { endpoints: vec![web(), spec("bad", "veth1", &[]), web()], ..State::default() }
+        .validate()
+        .unwrap_err();
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors[0].contains("\"bad\"") && errors[1].contains("this name stands twice"), "{errors:?}");
-    assert_eq!(State { endpoints: vec![web()] }.validate().unwrap().len(), 1);
+    assert_eq!(State { endpoints: vec![web()], ..State::default() }.validate().unwrap().len(), 1);
 }
 
 proptest! {

@@ -3,7 +3,12 @@
 //!
 //! Policies are asked from the highest `priority` to the lowest, those of one priority by name. Of each
 //! property the first policy that states it decides; permissions and addresses of all that match are added
-//! up.
+//! up. How a container is ended and how long a quarantine lasts go with the response: the policy that
+//! decides on that decides on them.
+
+mod selector;
+mod terms;
+mod validate;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +18,13 @@ use utoipa::ToSchema;
 use crate::address::AddressBinding;
 use crate::model::{Mode, Permission};
 use crate::span::Span;
+
+pub use selector::glob;
+pub use terms::Policies;
+pub use validate::{PolicyError, PolicyErrors, PolicyMistake};
+
+/// Pods of this namespace keep a cluster alive: they are ended only by a policy that names it.
+pub const VITAL_NAMESPACE: &str = "kube-system";
 
 /// What holds for the endpoints that it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,11 +75,12 @@ fn is_zero(priority: &i32) -> bool {
 /// Which endpoints: everything that is stated must hold. One that states nothing is refused; `name = "*"`
 /// is for all.
 ///
-/// Texts are patterns: `*` stands for any text, also none; everything else for itself.
+/// Texts are patterns: `*` stands for any text, also an empty one; everything else for itself. What an endpoint
+/// does not have matches no pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selector {
-    /// Name of the endpoint, or of the container.
+    /// Name of the endpoint, of the container, or of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Labels, all of them; the value is a pattern.
@@ -162,6 +175,8 @@ pub struct Terms {
     pub answer: Answer,
     /// The policy that stated `answer.response`.
     pub decided_by: Option<String>,
+    /// Why that policy's response is softened, where it is: one sentence.
+    pub spared: Option<String>,
     /// All policies that match, in the order in which they are asked.
     pub policies: Vec<String>,
 }

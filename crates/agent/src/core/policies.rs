@@ -1,0 +1,195 @@
+//! Gate policies and sentences: what holds beyond single endpoints.
+
+use std::collections::BTreeSet;
+
+use portcullis_datapath::Anchor;
+use portcullis_policy::api::PolicyView;
+use portcullis_policy::guard::{GatePolicy, Policies};
+use portcullis_policy::model::{EndpointSpec, Owner, Workload};
+
+use super::{Core, Trouble};
+use crate::answer::Sentences;
+use crate::control::{Fault, Outcome};
+use crate::store::{Sentence, StoreError};
+
+impl Core {
+    /// Every policy, in the order in which they are asked.
+    pub(super) fn policy_views(&self) -> Vec<PolicyView> {
+        self.policies.iter().map(|policy| self.policy_view(policy)).collect()
+    }
+
+    fn policy_view(&self, policy: &GatePolicy) -> PolicyView {
+        let matched = |name: &String| -> bool {
+            self.entries.get(name).is_some_and(|entry| entry.terms.policies.contains(&policy.name))
+        };
+        let endpoints: Vec<String> = self.entries.keys().filter(|name| matched(name)).cloned().collect();
+        let warning = endpoints.is_empty().then(|| {
+            "it matches no endpoint now; it holds for those that come (`portcullis endpoint list -o wide` shows names, networks, images)"
+                .to_owned()
+        });
+        let owner = self.policy_owners.get(&policy.name).copied().unwrap_or_default();
+        PolicyView { policy: policy.clone(), owner, endpoints, warning }
+    }
+
+    /// Puts a policy, or replaces the one of that name.
+    pub(super) fn put_policy(&mut self, policy: GatePolicy) -> Result<(PolicyView, Outcome), Fault> {
+        let name = policy.name.clone();
+        let before = self.policies.get(&name).cloned();
+        self.forbid_file_policy(&name)?;
+        if before.as_ref() == Some(&policy) {
+            return Ok((self.policy_view(&policy), Outcome::Unchanged));
+        }
+        let others = self.policies.iter().filter(|other| other.name != name).cloned();
+        let policies = Policies::new(others.chain([policy.clone()]).collect())
+            .map_err(|errors| Fault::Invalid(errors.to_string()))?;
+        self.store.put_policies(std::slice::from_ref(&policy)).map_err(failed)?;
+        self.policies = policies;
+        self.policy_owners.insert(name.clone(), Owner::Api);
+        self.policies_changed();
+        self.bus.notice("policy", None, format!("policy \"{name}\" was put"));
+        let outcome = if before.is_some() { Outcome::Updated } else { Outcome::Created };
+        Ok((self.policy_view(&policy), outcome))
+    }
+
+    /// Takes a policy away; answers what it was.
+    pub(super) fn remove_policy(&mut self, name: &str) -> Result<PolicyView, Fault> {
+        let Some(policy) = self.policies.get(name).cloned() else {
+            return Err(Fault::NotFound(format!(
+                "there is no policy \"{name}\": `portcullis policy list` shows all"
+            )));
+        };
+        self.forbid_file_policy(name)?;
+        let view = self.policy_view(&policy);
+        self.store.remove_policies(&[name]).map_err(failed)?;
+        let others = self.policies.iter().filter(|other| other.name != name).cloned().collect();
+        self.policies = Policies::new(others).map_err(|errors| Fault::Invalid(errors.to_string()))?;
+        self.policy_owners.remove(name);
+        self.policies_changed();
+        self.bus.notice("policy", None, format!("policy \"{name}\" was removed"));
+        Ok(view)
+    }
+
+    /// Makes the API's policies these, whole or not at all; answers how many came, changed and went.
+    pub(super) fn replace_policies(&mut self, policies: Vec<GatePolicy>) -> Result<(u32, u32, u32), Fault> {
+        for policy in &policies {
+            self.forbid_file_policy(&policy.name)?;
+        }
+        let of_file = self
+            .policies
+            .iter()
+            .filter(|policy| self.policy_owners.get(&policy.name) == Some(&Owner::File))
+            .cloned();
+        let next = Policies::new(of_file.chain(policies.iter().cloned()).collect())
+            .map_err(|errors| Fault::Invalid(errors.to_string()))?;
+        let gone: Vec<String> =
+            self.policies.iter().map(|p| p.name.clone()).filter(|name| next.get(name).is_none()).collect();
+        let (mut created, mut updated) = (0, 0);
+        for policy in &policies {
+            match self.policies.get(&policy.name) {
+                None => created += 1,
+                Some(before) if before != policy => updated += 1,
+                Some(_) => {}
+            }
+        }
+        if created + updated == 0 && gone.is_empty() {
+            return Ok((0, 0, 0));
+        }
+        let names: Vec<&str> = gone.iter().map(String::as_str).collect();
+        self.store.change_policies(&policies, &names).map_err(failed)?;
+        self.policy_owners.retain(|name, _| !gone.contains(name));
+        self.policy_owners.extend(policies.into_iter().map(|policy| (policy.name, Owner::Api)));
+        self.policies = next;
+        self.policies_changed();
+        Ok((created, updated, gone.len() as u32))
+    }
+
+    fn forbid_file_policy(&self, name: &str) -> Result<(), Fault> {
+        match self.policy_owners.get(name) {
+            Some(Owner::File) => Err(Fault::Conflict(format!(
+                "policy \"{name}\" is declared in the configuration file: change it there and restart the agent"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every endpoint may be treated otherwise now.
+    fn policies_changed(&mut self) {
+        let sourced: BTreeSet<Anchor> = self.sourced.keys().copied().collect();
+        self.settle_all(sourced);
+        let by_hand: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.record.origin.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in by_hand {
+            let Some(mut entry) = self.entries.remove(&name) else { continue };
+            if let Err(fault) = self.apply(&mut entry) {
+                self.bus.notice("failed", Some(&name), fault.to_string());
+                entry.trouble = Some(Trouble::Failed(fault.to_string()));
+            }
+            self.entries.insert(name, entry);
+        }
+    }
+
+    /// The policies of the configuration file and of the store.
+    pub(super) fn load_policies(&mut self) -> Result<(), Fault> {
+        let of_file = std::mem::take(&mut self.config.policies);
+        let stored = self.store.policies().map_err(failed)?;
+        let mut owners = std::collections::BTreeMap::new();
+        owners.extend(stored.iter().map(|policy| (policy.name.clone(), Owner::Api)));
+        owners.extend(of_file.iter().map(|policy| (policy.name.clone(), Owner::File)));
+        // The file wins over what was put under the same name by the API.
+        let stored = stored.into_iter().filter(|policy| owners.get(&policy.name) == Some(&Owner::Api));
+        let all: Vec<GatePolicy> = stored.chain(of_file).collect();
+        self.policies = Policies::new(all).map_err(|errors| Fault::Invalid(errors.to_string()))?;
+        self.policy_owners = owners;
+        self.sentences = Sentences::load(&self.store).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Whether an endpoint's workload is to be in quarantine from its first frame on.
+    pub(super) fn is_sentenced(&self, spec: &EndpointSpec) -> bool {
+        self.sentences.of(spec).is_some()
+    }
+
+    /// Records a quarantine so that it outlives its container's restart; none: it is over.
+    pub(super) fn sentence(&mut self, name: &str, sentence: Option<Sentence>) -> Result<(), Fault> {
+        let Some(entry) = self.entries.get(name) else { return Ok(()) };
+        let spec = &entry.record.spec;
+        match sentence {
+            Some(sentence) => self.sentences.impose(&self.store, spec, sentence).map_err(failed),
+            None => self.sentences.lift(&self.store, spec).map(drop).map_err(failed),
+        }
+    }
+
+    /// Releases those whose sentence is served; answers when the next one is.
+    pub(super) fn release_due(&mut self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        let due = match self.sentences.due(&self.store, now, std::time::Instant::now()) {
+            Ok(due) => due,
+            Err(error) => {
+                self.bus.notice("failed", None, error.to_string());
+                return self.sentences.next();
+            }
+        };
+        for endpoint in due {
+            if self.entries.contains_key(&endpoint)
+                && let Err(fault) = self.quarantine(&endpoint, None)
+            {
+                self.bus.notice("failed", Some(&endpoint), fault.to_string());
+            }
+        }
+        self.sentences.next()
+    }
+
+    /// A container was removed: nobody comes back under its id.
+    pub(super) fn pardon_removed(&mut self, workload: &Workload) {
+        if let Err(error) = self.sentences.removed(&self.store, workload, std::time::Instant::now()) {
+            self.bus.notice("failed", None, error.to_string());
+        }
+    }
+}
+
+fn failed(error: StoreError) -> Fault {
+    Fault::Failed(error.to_string())
+}

@@ -1,0 +1,343 @@
+//! Ports of runtimes' bridges that no container claims (yet).
+//!
+//! Such a port is the door of a container that is just now starting, and its first frame may be forged: so it is
+//! held shut until a source says whose it is. A source that has read everything anew since, and still knows
+//! nothing of it, has no container there: then it is somebody else's port, and treated as any interface without
+//! a binding.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_abi::HELD_BINDING;
+use portcullis_datapath::{Anchor, Gate, LinkLayer};
+use portcullis_inventory::{Link, PeerRef, links};
+use portcullis_policy::conflict::NetworkScope;
+use portcullis_policy::container::{AttachmentPlace, HostInterface};
+use portcullis_policy::model::Direction;
+use portcullis_runtimes::source::Request;
+
+use super::Core;
+use super::place::{Place, Space};
+use crate::fleet::Known;
+
+/// A container's start takes a runtime no longer than this from the moment that its interface is up: what
+/// nobody claims by then is asked about.
+const CLAIM_WITHIN: Duration = Duration::from_secs(3);
+
+/// A port that no container claims.
+#[derive(Debug)]
+pub(super) struct Port {
+    bridge: Anchor,
+    space: Arc<Space>,
+    /// The other end.
+    pub(super) peer: Option<PeerRef>,
+    /// Its name, for messages.
+    pub(super) name: String,
+    /// Since when its other end has been elsewhere and up.
+    up_since: Option<Instant>,
+    /// What each source of the bridge had read in full when it was asked about this port.
+    asked: Option<HashMap<String, u64>>,
+    /// Everything that it sends is dropped.
+    pub(super) held: bool,
+    /// No container's: every source has said so.
+    foreign: bool,
+    /// Why a container's endpoint could not be bound here.
+    failed: bool,
+}
+
+impl Port {
+    /// Path of its namespace; none: the agent's own.
+    pub(super) fn path(&self) -> Option<String> {
+        self.space.path()
+    }
+}
+
+impl Core {
+    /// Looks at every port of every bridge that a source has.
+    pub(super) fn refresh_ports(&mut self) {
+        for space in self.bridge_spaces() {
+            match links(&space.netns) {
+                Ok(links) => {
+                    let ports = links.into_iter().filter(|link| link.master.is_some());
+                    ports.for_each(|link| self.look_at_link(&space, &link));
+                }
+                Err(error) => tracing::warn!(%error, "cannot list the ports of the runtimes' bridges"),
+            }
+        }
+    }
+
+    /// Namespaces in which the sources have bridges.
+    pub(super) fn bridge_spaces(&mut self) -> Vec<Arc<Space>> {
+        let bridges = self.fleet.sources().flat_map(|source| &source.networks).filter_map(|n| n.bridge.as_ref());
+        let paths: BTreeSet<Option<String>> = bridges.map(|bridge| bridge.netns_path.clone()).collect();
+        paths.into_iter().filter_map(|path| self.spaces.get(path.as_deref()).ok()).collect()
+    }
+
+    /// A port may be new, changed, or without its endpoint now.
+    pub(super) fn look_at_port(&mut self, anchor: Anchor) {
+        let Some(space) = self.space_of(anchor.netns) else { return };
+        match space.link_by_index(anchor.ifindex) {
+            Ok(Some(link)) => self.look_at_link(&space, &link),
+            _ => self.port_gone(anchor),
+        }
+    }
+
+    fn space_of(&mut self, netns: u32) -> Option<Arc<Space>> {
+        let own = Arc::clone(self.spaces.own());
+        if own.inode() == netns {
+            return Some(own);
+        }
+        self.bridge_spaces().into_iter().find(|space| space.inode() == netns)
+    }
+
+    fn look_at_link(&mut self, space: &Arc<Space>, link: &Link) {
+        let anchor = Anchor { netns: space.inode(), ifindex: link.index };
+        let bridge = link.master.map(|ifindex| Anchor { netns: space.inode(), ifindex });
+        let bridge = bridge.filter(|bridge| self.fleet.sources().any(|source| source.has_bridge(*bridge)));
+        let bound = self.names_by_anchor.contains_key(&anchor);
+        let Some(bridge) = bridge.filter(|_| !bound && link.kind.is_pair() && !self.is_exempt(&link.name)) else {
+            if self.ports.contains_key(&anchor) {
+                self.let_go(anchor, bound);
+            }
+            return;
+        };
+        let port = self.ports.entry(anchor).or_insert_with(|| Port {
+            bridge,
+            space: Arc::clone(space),
+            peer: link.peer,
+            name: link.name.clone(),
+            up_since: None,
+            asked: None,
+            held: false,
+            foreign: false,
+            failed: false,
+        });
+        port.peer = link.peer;
+        let elsewhere = link.peer.is_some_and(|peer| peer.netnsid.is_some());
+        if port.up_since.is_none() && elsewhere && link.up {
+            port.up_since = Some(Instant::now());
+        }
+        if !port.held && !port.foreign && self.is_guarded(bridge) {
+            self.hold(anchor, link);
+        }
+        self.meet_expected(anchor);
+    }
+
+    /// Whether a source wants this bridge's ports held.
+    fn is_guarded(&self, bridge: Anchor) -> bool {
+        self.fleet.sources().any(|source| {
+            let treatment = source.treatment;
+            treatment.hold
+                && treatment.mode == portcullis_policy::model::Mode::Enforce
+                && source.has_bridge(bridge)
+        })
+    }
+
+    /// Whether a network's interfaces are ports of a guarded bridge.
+    pub(super) fn is_guarded_port(&self, scope: &NetworkScope) -> bool {
+        scope.master.is_some_and(|ifindex| self.is_guarded(Anchor { netns: scope.netns, ifindex }))
+    }
+
+    fn hold(&mut self, anchor: Anchor, link: &Link) {
+        let Some(space) = self.ports.get(&anchor).map(|port| Arc::clone(&port.space)) else { return };
+        let held = match self.attach_unbound(&space, anchor, link.clone()) {
+            Ok(true) => self.tables.point(anchor, HELD_BINDING).map_err(|error| error.to_string()),
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
+        match held {
+            Ok(()) => {
+                if let Some(port) = self.ports.get_mut(&anchor) {
+                    port.held = true;
+                }
+            }
+            Err(error) => {
+                let message = format!("interface {} cannot be held until its container is known: {error}", link.name);
+                self.bus.notice("failed", None, message);
+            }
+        }
+    }
+
+    /// The program that stands on an interface without a binding; `false` where the interface is gone.
+    pub(super) fn attach_unbound(
+        &mut self,
+        space: &Arc<Space>,
+        anchor: Anchor,
+        link: Link,
+    ) -> Result<bool, String> {
+        if self.unbound.contains_key(&anchor) {
+            return Ok(true);
+        }
+        let place = Place::at(space, link, Direction::Ingress, self.datapath.features().tcx);
+        let gate = match place.layer {
+            LinkLayer::Ethernet => Gate::Ethernet,
+            LinkLayer::None => Gate::Layer3,
+        };
+        match self.datapath.attach(&space.namespace, place.site, gate) {
+            Ok((attachment, _)) => {
+                self.unbound.insert(anchor, (Arc::clone(space), attachment));
+                Ok(true)
+            }
+            Err(portcullis_datapath::Error::NoInterface { .. }) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The endpoint of a container cannot be bound: its interface stays shut, if it is one that is held.
+    pub(super) fn hold_failed(&mut self, anchor: Anchor, name: &str, why: &str) {
+        self.bus.notice("failed", Some(name), format!("endpoint \"{name}\" cannot be bound: {why}"));
+        self.look_at_port(anchor);
+        if let Some(port) = self.ports.get_mut(&anchor) {
+            port.failed = true;
+        }
+    }
+
+    /// A port is bound, or no port of a source's bridge any more.
+    fn let_go(&mut self, anchor: Anchor, bound: bool) {
+        let Some(port) = self.ports.remove(&anchor) else { return };
+        if port.held && !bound {
+            self.unhold(anchor);
+        }
+    }
+
+    fn unhold(&mut self, anchor: Anchor) {
+        if let Err(error) = self.tables.point(anchor, 0) {
+            tracing::warn!(%error, "cannot let go of a held interface");
+        }
+        if !self.wants_unbound_programs()
+            && let Some((space, attachment)) = self.unbound.remove(&anchor)
+        {
+            self.detach(&space, attachment);
+        }
+    }
+
+    /// Its interface is gone.
+    pub(super) fn port_gone(&mut self, anchor: Anchor) {
+        self.ports.remove(&anchor);
+        if self.names_by_anchor.contains_key(&anchor) {
+            return;
+        }
+        if let Some((space, attachment)) = self.unbound.remove(&anchor) {
+            self.detach(&space, attachment);
+        }
+        if let Err(error) = self.tables.point(anchor, 0) {
+            tracing::debug!(%error, "an interface that is gone");
+        }
+    }
+
+    /// The binding of this interface took its place: nothing is held any more.
+    pub(super) fn port_bound(&mut self, anchor: Anchor) {
+        self.ports.remove(&anchor);
+    }
+
+    /// Ports whose other end changed.
+    pub(super) fn port_peers_changed(&mut self, netns: u32, matches: impl Fn((u32, Option<i32>)) -> bool) {
+        let changed: Vec<Anchor> = self
+            .ports
+            .iter()
+            .filter(|(anchor, port)| {
+                anchor.netns == netns && port.peer.is_none_or(|peer| matches((peer.ifindex, peer.netnsid)))
+            })
+            .map(|(anchor, _)| *anchor)
+            .collect();
+        changed.into_iter().for_each(|anchor| self.look_at_port(anchor));
+    }
+
+    /// Is this the interface that a source has announced? Its other end's MAC tells.
+    fn meet_expected(&mut self, anchor: Anchor) {
+        let Some(port) = self.ports.get(&anchor) else { return };
+        let expected: Vec<(String, String)> = self
+            .fleet
+            .sources()
+            .flat_map(|source| source.containers.values().map(move |known| (source, known)))
+            .filter(|(_, known)| expects(known, port.bridge).next().is_some())
+            .map(|(source, known)| (source.name.clone(), known.container.id.clone()))
+            .collect();
+        if expected.is_empty() {
+            return;
+        }
+        let Ok(Some(link)) = port.space.link_by_index(anchor.ifindex) else { return };
+        let Some(mac) = port.space.peer_mac(&link) else { return };
+        let host = HostInterface {
+            netns: anchor.netns,
+            netns_path: port.space.path(),
+            index: anchor.ifindex,
+            name: link.name.clone(),
+        };
+        let bridge = port.bridge;
+        for (source, id) in expected {
+            let Some(known) = self.fleet.source(&source).and_then(|source| source.containers.get(&id)) else {
+                continue;
+            };
+            let has_mac = |index: &usize| {
+                let attachment = known.container.attachments.get(*index);
+                attachment.is_some_and(|attachment| attachment.macs.iter().any(|known| known.mac() == mac))
+            };
+            let found = expects(known, bridge).find(has_mac);
+            if let Some(index) = found {
+                let mut container = known.container.clone();
+                if let Some(attachment) = container.attachments.get_mut(index) {
+                    attachment.place = AttachmentPlace::Pair { host };
+                }
+                let touched = self.know(&source, container);
+                self.settle_all(touched);
+                return;
+            }
+        }
+    }
+
+    /// Looks whether announced interfaces are among the ports.
+    pub(super) fn meet_all_expected(&mut self) {
+        let ports: Vec<Anchor> = self.ports.keys().copied().collect();
+        ports.into_iter().for_each(|anchor| self.meet_expected(anchor));
+    }
+
+    /// Ports that nobody claimed in time: their sources are asked, and believed.
+    pub(super) fn check_ports(&mut self) {
+        let due = |port: &Port| port.up_since.is_some_and(|since| since.elapsed() >= CLAIM_WITHIN);
+        let waiting: Vec<Anchor> = self
+            .ports
+            .iter()
+            .filter(|(_, port)| port.held && !port.failed && due(port))
+            .map(|(anchor, _)| *anchor)
+            .collect();
+        for anchor in waiting {
+            self.ask_about(anchor);
+        }
+    }
+
+    fn ask_about(&mut self, anchor: Anchor) {
+        let Some(port) = self.ports.get_mut(&anchor) else { return };
+        let sources = || self.fleet.sources().filter(|source| source.has_bridge(port.bridge));
+        let Some(asked) = &port.asked else {
+            let asked = sources().map(|source| (source.name.clone(), source.resyncs)).collect();
+            sources().for_each(|source| source.ask(Request::Resync));
+            port.asked = Some(asked);
+            return;
+        };
+        let answered = sources().all(|source| asked.get(&source.name).is_none_or(|then| source.resyncs > *then));
+        if !answered {
+            return;
+        }
+        port.held = false;
+        port.foreign = true;
+        let message = format!(
+            "interface {} is a port of a container network, but no container's: it is treated as unbound (bind it by hand, or name it in unbound_except)",
+            port.name
+        );
+        self.unhold(anchor);
+        self.bus.notice("unclaimed", None, message);
+    }
+}
+
+/// Attachments that are still to be found at a port of this bridge.
+fn expects(known: &Known, bridge: Anchor) -> impl Iterator<Item = usize> {
+    let attachments = known.container.attachments.iter().enumerate();
+    attachments
+        .filter(move |(_, attachment)| {
+            matches!(&attachment.place, AttachmentPlace::Expected { bridge: wanted }
+                if wanted.netns == bridge.netns && wanted.index == bridge.ifindex)
+        })
+        .map(|(index, _)| index)
+}
