@@ -241,7 +241,8 @@ impl Endpoint {
     #[inline(always)]
     #[must_use]
     pub const fn is_counted(terms: u32) -> bool {
-        terms.to_ne_bytes()[2] | terms.to_ne_bytes()[3] != 0
+        let bytes = terms.to_ne_bytes();
+        u16::from_ne_bytes([bytes[2], bytes[3]]) != 0
     }
 
     /// Bits of [`Self::link_word`] that are zero unless the endpoint is in quarantine.

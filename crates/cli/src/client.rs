@@ -159,12 +159,7 @@ impl Client {
     }
 
     /// Follows events of these kinds (`drop,action`): first the newest `history`, then what comes.
-    pub fn follow(
-        &self,
-        kinds: &str,
-        history: usize,
-        query: &Query,
-    ) -> Result<EventStream<'_>, ClientError> {
+    pub fn follow(&self, kinds: &str, history: usize, query: &Query) -> Result<EventStream<'_>, ClientError> {
         let path = format!("/api/v1/events?kind={kinds}&history={history}{query}");
         let response = self.within(self.open(Method::GET, &path, Bytes::new()))?;
         let status = response.status();

@@ -21,6 +21,7 @@ const COMMANDS: [&str; 23] = [
     "endpoint mode",
     "endpoint quarantine",
     "endpoint release",
+    "map",
     "stats",
     "drops",
     "probe",

@@ -65,7 +65,7 @@ pub fn sample(conduct: &mut Conduct) -> bool {
 /// not a window old. In a flood of forgeries this is all that each costs.
 #[inline(always)]
 pub const fn is_told(conduct: &Conduct, terms: u32) -> bool {
-    !Endpoint::is_counted(terms) || conduct.now_ns < conduct.told_until_ns && conduct.told_terms == terms
+    (conduct.now_ns < conduct.told_until_ns && conduct.told_terms == terms) || !Endpoint::is_counted(terms)
 }
 
 /// Takes note of a hostile attempt. Says what came of it, as [`DropEvent::tripped`].

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use common::World;
+use common::claims::Refusal;
 use common::frames::{SUITE, any_frame};
 use common::reference::{Frame, Judgement};
 use portcullis_engine::{DropReason, Finding, SlicePacket};
@@ -17,7 +18,8 @@ fn as_judgement(finding: Finding) -> Judgement {
     match finding {
         Finding::Honest => Ok(None),
         Finding::Odd(reason) => Ok(Some(reason)),
-        Finding::Violation(reason) => Err(reason),
+        Finding::Mild(reason) => Err(Refusal { reason, evidence: false }),
+        Finding::Violation(reason) => Err(Refusal { reason, evidence: finding.is_evidence() }),
     }
 }
 
@@ -74,7 +76,11 @@ fn the_engine_and_the_independent_judge_agree() {
         DropReason::Tunnel,
         DropReason::SourceRoute,
     ];
-    let verdicts = reasons.map(Err).into_iter().chain([Ok(None), Ok(Some(DropReason::IcmpQuote))]);
+    let noise =
+        [DropReason::SpoofedIpv4, DropReason::SpoofedIpv6, DropReason::SpoofedArp, DropReason::SpoofedNd]
+            .map(|reason| Refusal::when(false, reason));
+    let refusals = reasons.map(Refusal::from).into_iter().chain(noise).map(Err);
+    let verdicts = refusals.chain([Ok(None), Ok(Some(DropReason::IcmpQuote))]);
     for verdict in verdicts {
         assert!(tally.get(&verdict).is_some_and(|count| *count >= 10), "{verdict:?} is rare: {tally:?}");
     }

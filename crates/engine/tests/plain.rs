@@ -25,6 +25,9 @@ impl Tables for All {
     fn is_node(&self, _: &Ipv6) -> bool {
         self.0
     }
+    fn is_known(&self, _: &Ipv6) -> bool {
+        self.0
+    }
 }
 
 /// No further addresses.
@@ -180,10 +183,11 @@ proptest! {
 fn codes_stand_for_findings() {
     let mut all = vec![Finding::Honest];
     for &reason in portcullis_abi::DropReason::ALL {
-        all.extend([Finding::Odd(reason), Finding::Violation(reason)]);
+        all.extend([Finding::Odd(reason), Finding::Mild(reason), Finding::Violation(reason)]);
     }
     for finding in all {
         assert_eq!(Finding::from_code(finding.code()), finding);
+        assert_eq!(finding.is_evidence(), finding.code() & Finding::EVIDENCE != 0);
     }
     assert!(matches!(Finding::from_code(200), Finding::Violation(_)));
 }

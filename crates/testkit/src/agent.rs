@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use portcullis_policy::api::{Endpoint, Event, Status};
+use portcullis_policy::api::{ContainerMap, Endpoint, Event, Status};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -187,6 +187,12 @@ impl Agent {
     pub fn status(&self) -> Result<Status> {
         let response = self.try_api("GET", "/api/v1/status", None)?;
         serde_json::from_str(&response.text).with_context(|| format!("a status: {}", response.text))
+    }
+
+    /// Who is here, and what is bound for them.
+    pub fn map(&self) -> Result<ContainerMap> {
+        let response = self.try_api("GET", "/api/v1/map", None)?;
+        serde_json::from_str(&response.text).with_context(|| format!("a map: {}", response.text))
     }
 
     /// All endpoints.

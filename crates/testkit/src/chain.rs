@@ -69,7 +69,7 @@ impl Chain {
             container: container.to_owned(),
             netns: netns.to_owned(),
             arguments: format!(
-                "K8S_POD_NAMESPACE=default;K8S_POD_NAME={container};K8S_POD_UID=uid-{container}"
+                "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container};K8S_POD_UID=uid-{container}"
             ),
             previous: None,
         })
@@ -149,9 +149,10 @@ impl Chain {
         previous: Option<&Value>,
         has_namespace: bool,
     ) -> Result<PluginAnswer> {
-        let mut config = plugin.clone();
-        for key in ["name", "cniVersion"] {
-            config[key] = self.list[key].clone();
+        // What an entry says itself is what a test wants.
+        let mut config = json!({"name": self.list["name"], "cniVersion": self.list["cniVersion"]});
+        for (key, value) in plugin.as_object().into_iter().flatten() {
+            config[key] = value.clone();
         }
         if let Some(previous) = previous {
             config["prevResult"] = previous.clone();

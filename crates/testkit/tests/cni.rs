@@ -309,7 +309,7 @@ fn a_killed_agent_leaves_the_gate_shut_and_finds_its_pods() {
     wait_until("the pods that are there", || {
         is_active(far.endpoint(&agent)) && is_active(mallory.endpoint(&agent))
     })
-    .unwrap();
+    .unwrap_or_else(|error| panic!("{error}: {:#?}; {}", agent.endpoints(), agent.log()));
     wait_until("the one that is gone to be forgotten", || gone.endpoint(&agent).is_none()).unwrap();
     flood.wait_for(flood.sent() + 500).unwrap();
     flood.stop().unwrap();

@@ -20,7 +20,7 @@ fn forged(lab: &Lab, payload: &[u8]) -> Vec<u8> {
 fn drop_record(event: &Event) -> Option<&DropRecord> {
     match event {
         Event::Drop(record) => Some(record),
-        Event::Notice(_) => None,
+        Event::Notice(_) | Event::Action(_) => None,
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use portcullis_policy::container::{AttachmentPlace, Networking};
 use portcullis_policy::guard::Termination;
-use portcullis_policy::model::Owner;
 use portcullis_runtimes::source::{Kind, Report, Request, SourceConfig};
 use portcullis_testkit::{Docker, Engine, Lab, NetworkOptions, Podman, RunOptions};
 
@@ -45,9 +44,15 @@ fn life(lab: &Lab, api: &Engine, kind: Kind) {
     assert_eq!(texts(&attachment.addresses), ["10.177.1.20", "fd77:1::20"]);
     assert_eq!(texts(&attachment.macs), [api.mac("web", "blue").unwrap()]);
     assert_is_other_end(&host(&web, 0), lab.host(), &inside, "eth0");
-    let bridge = source.wait("the bridge", |said| said.networks.iter().find(|n| n.name == "blue")?.bridge.clone());
+    let bridge =
+        source.wait("the bridge", |said| said.networks.iter().find(|n| n.name == "blue")?.bridge.clone());
     assert_eq!(bridge.netns, host(&web, 0).netns);
-    assert!(lab.host().run(&format!("ip -o link show master {}", bridge.name)).unwrap().contains(&host(&web, 0).name));
+    assert!(
+        lab.host()
+            .run(&format!("ip -o link show master {}", bridge.name))
+            .unwrap()
+            .contains(&host(&web, 0).name)
+    );
 
     // A second network, and away from it again; the runtime tells of it, or the interfaces do.
     api.network_connect("red", "web", &["10.177.2.20"]).unwrap();
@@ -92,7 +97,8 @@ fn endings(source: &Follower, api: &Engine, id: &str) {
     source.settled("shop", 1);
     api.restart("shop").unwrap();
     source.wait("the restart", |said| {
-        let gone = said.log.iter().any(|(_, report)| matches!(report, Report::Gone { id: of, .. } if of == id));
+        let gone =
+            said.log.iter().any(|(_, report)| matches!(report, Report::Gone { id: of, .. } if of == id));
         (gone && said.named("shop").is_some()).then_some(())
     });
     source.settled("shop", 1);
@@ -135,4 +141,177 @@ fn podman_tells_a_life() {
     let lab = lab();
     let podman = Podman::start(lab.host()).unwrap();
     life(&lab, podman.api(), Kind::Podman);
+}
+
+/// Before its process runs, a container is announced with what its interface will be.
+#[test]
+fn docker_says_what_to_expect() {
+    let lab = lab();
+    let docker = Docker::start(lab.host()).unwrap();
+    let api = docker.api();
+    api.network_create("blue", &NetworkOptions::bridge(&["10.177.1.0/24", "fd77:1::/64"])).unwrap();
+    let source = Follower::start(Kind::Docker, api.socket());
+    source.wait("a connection", |said| said.connected.then_some(()));
+    let id = api.run("web", &RunOptions::new().network("blue", &[]).label("tier", "front")).unwrap();
+    let web = source.settled("web", 1);
+    let said = source.said();
+    let mut changes = said.log.iter().filter_map(|(at, report)| match report {
+        Report::Changed(container) if container.id == id => Some((at, container)),
+        _ => None,
+    });
+    let (expected_at, expected) = changes.next().unwrap();
+    let AttachmentPlace::Expected { bridge } = &expected.attachments[0].place else { panic!("{expected:?}") };
+    assert_eq!(said.networks.iter().find(|n| n.name == "blue").unwrap().bridge.as_ref(), Some(bridge));
+    assert_eq!(expected.attachments[0].macs, web.attachments[0].macs);
+    assert_eq!(expected.attachments[0].addresses, web.attachments[0].addresses);
+    assert_eq!(expected.workload, web.workload);
+    let (found_at, _) = changes.next().unwrap();
+    println!("expected {:?} before it was found", *found_at - *expected_at);
+    assert!(changes.next().is_none(), "nothing is said twice");
+    drop(said);
+
+    // A start that fails takes its announcement back.
+    let broken = api.create("broken", &RunOptions::new().network("blue", &[]).command(&["/no/such/file"])).unwrap();
+    api.start("broken").unwrap_err();
+    source.wait("the announcement and its end", |said| {
+        let mut of = said.log.iter().filter(|(_, report)| match report {
+            Report::Changed(container) => container.id == broken,
+            Report::Gone { id, .. } => *id == broken,
+            _ => false,
+        });
+        (matches!(of.next()?.1, Report::Changed(_)) && of.any(|(_, report)| matches!(report, Report::Gone { .. })))
+            .then_some(())
+    });
+    assert!(source.said().named("broken").is_none());
+}
+
+/// What has no host side can only be bound from inside.
+#[test]
+fn docker_macvlan_and_ipvlan_lie_inside() {
+    let lab = lab();
+    lab.host().run("ip link add up0 type veth peer name up1").unwrap();
+    lab.host().run("ip link set up0 up").unwrap();
+    lab.host().run("ip link set up1 up").unwrap();
+    let docker = Docker::start(lab.host()).unwrap();
+    let api = docker.api();
+    let source = Follower::start(Kind::Docker, api.socket());
+    for (driver, subnet, address) in
+        [("macvlan", "10.177.3.0/24", "10.177.3.7"), ("ipvlan", "10.177.4.0/24", "10.177.4.7")]
+    {
+        api.network_create(driver, &NetworkOptions::on(driver, "up0", &[subnet])).unwrap();
+        let name = format!("in-{driver}");
+        api.run(&name, &RunOptions::new().network(driver, &[address])).unwrap();
+        let container = source.settled(&name, 1);
+        assert_eq!((&container.trouble, &container.networking), (&None, &Networking::Own));
+        let attachment = &container.attachments[0];
+        assert_eq!(texts(&attachment.addresses), [address]);
+        let AttachmentPlace::Inside { kind, netns, interface } = &attachment.place else { panic!("{attachment:?}") };
+        assert_eq!((kind.as_str(), interface.as_str()), (driver, "eth0"));
+        let inode = |path: &str| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+        assert_eq!(inode(netns), inode(&format!("/proc/{}/ns/net", api.pid(&name).unwrap())));
+        api.network_remove(driver).unwrap_err();
+        api.remove(&name).unwrap();
+        api.network_remove(driver).unwrap();
+        source.wait("the network's end", |said| said.networks.iter().all(|n| n.name != driver).then_some(()));
+    }
+}
+
+/// The daemon goes and comes back; what happened meanwhile is found.
+#[test]
+fn docker_goes_and_comes_back() {
+    let lab = lab();
+    let mut docker = Docker::start(lab.host()).unwrap();
+    let socket = docker.api().socket().to_owned();
+    for name in ["stays", "dies"] {
+        docker.api().run(name, &RunOptions::new()).unwrap();
+    }
+    docker.stop_daemon().unwrap();
+    let source = Follower::start(Kind::Docker, &socket);
+    source.wait("absence", |said| (said.state == Some(Report::Absent)).then_some(()));
+    docker.start_daemon().unwrap();
+    source.wait("both", |said| (said.connected && said.containers.len() == 2).then_some(()));
+    let stays = source.settled("stays", 1);
+
+    // The socket's file stays behind after kill -9, and nobody answers there.
+    let pid = docker.api().pid("dies").unwrap();
+    docker.kill_daemon().unwrap();
+    source.wait("failure", |said| matches!(said.state, Some(Report::Failing(_))).then_some(()));
+    assert!(!source.said().connected);
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    docker.start_daemon().unwrap();
+    source.wait("one", |said| (said.connected && said.named("dies").is_none()).then_some(()));
+    assert_eq!(source.settled("stays", 1), stays, "what lives on is as it was");
+    let snapshots = source.said().snapshots;
+    assert_eq!(snapshots, 2);
+    source.ask(Request::Resync);
+    source.wait("another snapshot", |said| (said.snapshots == 3).then_some(()));
+    // And it is followed again.
+    docker.api().run("new", &RunOptions::new()).unwrap();
+    source.settled("new", 1);
+}
+
+/// Many come and go at once, addresses and interface numbers are used again at once; the end is right.
+fn churn(api: &Engine, kind: Kind, rounds: usize) {
+    // No help from the periodic look.
+    let config = SourceConfig { resync: Duration::from_secs(3600), ..SourceConfig::new(kind, api.socket()) };
+    let source = Follower::with(config);
+    source.wait("a connection", |said| said.connected.then_some(()));
+    let before = Instant::now();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let name = format!("c{worker}-{round}");
+                    api.run(&name, &RunOptions::new()).unwrap();
+                    if round + 1 < rounds {
+                        api.remove(&name).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    println!("{} starts and ends in {:?}", 4 * rounds, before.elapsed());
+    source.wait("the last four", |said| (said.containers.len() == 4).then_some(()));
+    for worker in 0..4 {
+        let name = format!("c{worker}-{}", rounds - 1);
+        let container = source.settled(&name, 1);
+        assert_eq!(texts(&container.attachments[0].addresses)[..1], api_address(api, &name));
+        assert_eq!(container.trouble, None);
+    }
+    assert_eq!(source.said().snapshots, 1);
+}
+
+fn api_address(api: &Engine, name: &str) -> [String; 1] {
+    let answer = api.inspect(name).unwrap();
+    let networks = answer["NetworkSettings"]["Networks"].as_object().unwrap();
+    [networks.values().next().unwrap()["IPAddress"].as_str().unwrap().to_owned()]
+}
+
+#[test]
+fn docker_churn_is_followed() {
+    let lab = lab();
+    let docker = Docker::start(lab.host()).unwrap();
+    churn(docker.api(), Kind::Docker, 10);
+}
+
+#[test]
+fn podman_churn_is_followed() {
+    let lab = lab();
+    let podman = Podman::start(lab.host()).unwrap();
+    churn(podman.api(), Kind::Podman, 4);
+}
+
+#[test]
+fn podman_goes_and_comes_back() {
+    let lab = lab();
+    let mut podman = Podman::start(lab.host()).unwrap();
+    let source = Follower::start(Kind::Podman, podman.api().socket());
+    podman.api().run("stays", &RunOptions::new()).unwrap();
+    let stays = source.settled("stays", 1);
+    podman.stop_service().unwrap();
+    source.wait("absence or failure", |said| (!said.connected).then_some(()));
+    podman.start_service().unwrap();
+    source.wait("a connection", |said| (said.connected && said.snapshots > 1).then_some(()));
+    assert_eq!(source.settled("stays", 1), stays);
 }

@@ -50,7 +50,7 @@ impl Scene {
         let topics = ["repaired", "displaced"];
         let told = self.events.wait_for(what, |event| match event {
             Event::Notice(notice) => topics.contains(&notice.topic.as_str()),
-            Event::Drop(_) => false,
+            Event::Drop(_) | Event::Action(_) => false,
         });
         let Event::Notice(notice) = told.unwrap_or_else(|error| panic!("{error}\n{}", self.agent.log()))
         else {

@@ -70,10 +70,14 @@ impl Core {
             inside: spec.inside.clone(),
             policies: entry.terms.policies.clone(),
             answer: entry.terms.answer,
-            attempts: conduct.attempts,
+            attempts: self.attempts(entry.record.slot),
             since: entry.record.since.to_string(),
             counters: self.counters(entry.record.slot),
         }
+    }
+
+    fn attempts(&self, slot: u32) -> u64 {
+        self.tables.counters(slot).map_or(0, |counters| counters.attempts())
     }
 
     /// Everyone who describes an endpoint, its owner first.

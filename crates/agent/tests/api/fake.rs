@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use portcullis_agent::control::{BindOptions, Control, Fault, Outcome};
 use portcullis_policy::api::{
     ActionOutcome, Claimed, ContainerMap, Count, Counters, DropRecord, Endpoint, EndpointPatch,
-    EndpointState, EndpointTotals, Event, Interface, Notice, PolicyView, Sender, SourceState, SourceStatus, State, Status,
+    EndpointState, EndpointTotals, Event, Interface, Notice, PolicyView, Sender, SourceState, SourceStatus,
+    State, Status,
 };
 use portcullis_policy::guard::{Answer, GatePolicy, Policies, Response};
 use portcullis_policy::model::{EndpointSpec, InterfaceRef, Mode, Owner, UnboundPolicy, Workload};
@@ -244,7 +245,10 @@ impl Control for Fake {
     }
 
     fn state(&self) -> State {
-        State { endpoints: self.endpoints.lock().unwrap().keys().map(|name| spec(name)).collect(), policies: vec![] }
+        State {
+            endpoints: self.endpoints.lock().unwrap().keys().map(|name| spec(name)).collect(),
+            policies: vec![],
+        }
     }
 
     fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault> {

@@ -65,7 +65,9 @@ mod tests {
         );
         let wide = line(&action, &TimeZone::UTC, &Style::default(), true);
         assert_eq!(wide.lines().count(), 3);
-        assert!(wide.contains("threshold 10 in 1m, reached 10:00:00.100000; policy: strict; counted: spoofed-ipv4 12"));
+        assert!(wide.contains(
+            "threshold 10 in 1m, reached 10:00:00.100000; policy: strict; counted: spoofed-ipv4 12"
+        ));
         assert!(wide.contains("IPv4 192.0.2.10 > 10.0.0.1"), "{wide}");
     }
 }

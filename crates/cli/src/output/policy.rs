@@ -13,7 +13,8 @@ use crate::commands::policy::Verdict;
 /// All policies, a row each.
 pub fn list(policies: &[PolicyView], style: &Style, wide: bool) -> String {
     if policies.is_empty() {
-        return "no policies; set one: portcullis policy set NAME --match-name '*' --response quarantine\n".into();
+        return "no policies; set one: portcullis policy set NAME --match-name '*' --response quarantine\n"
+            .into();
     }
     let mut head = vec!["NAME", "PRIORITY", "MATCH", "MODE", "THRESHOLD", "RESPONSE", "ENDPOINTS"];
     if wide {
@@ -65,10 +66,16 @@ pub fn show(view: &PolicyView, style: &Style) -> String {
             ("response", policy.response.as_ref().map(word).unwrap_or_default()),
             ("terminate", policy.terminate.as_ref().map(word).unwrap_or_default()),
             ("release", text(&policy.release_after)),
-            ("dry run", policy.dry_run.map(|dry| if dry { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
+            (
+                "dry run",
+                policy.dry_run.map(|dry| if dry { "yes" } else { "no" }.to_owned()).unwrap_or_default(),
+            ),
             ("owner", word(&view.owner)),
             ("endpoints", clean(&view.endpoints.join(", "))),
-            ("warning", view.warning.as_deref().map(|why| Paint::Doubtful.on(&clean(why))).unwrap_or_default()),
+            (
+                "warning",
+                view.warning.as_deref().map(|why| Paint::Doubtful.on(&clean(why))).unwrap_or_default(),
+            ),
         ],
         style,
     )
@@ -89,12 +96,22 @@ pub fn verdict(verdict: &Verdict, style: &Style) -> String {
     let mut text = lines(
         &[
             ("endpoint", clean(&verdict.endpoint)),
-            ("policies", if names.is_empty() { "none matches: the defaults hold".into() } else { clean(&names.join(", ")) }),
+            (
+                "policies",
+                if names.is_empty() {
+                    "none matches: the defaults hold".into()
+                } else {
+                    clean(&names.join(", "))
+                },
+            ),
             ("mode", word(&verdict.mode)),
             ("threshold", format!("{} hostile attempts within {}", answer.attempts, answer.window)),
             ("response", outcome(answer)),
             ("decided by", clean(verdict.decided_by.as_deref().unwrap_or("the default"))),
-            ("note", verdict.note.as_deref().map(|note| Paint::Doubtful.on(&clean(note))).unwrap_or_default()),
+            (
+                "note",
+                verdict.note.as_deref().map(|note| Paint::Doubtful.on(&clean(note))).unwrap_or_default(),
+            ),
         ],
         style,
     );
@@ -195,7 +212,10 @@ NAME  PRIORITY  MATCH                          MODE   THRESHOLD  RESPONSE       
 shop        10  network=shop_* label:app=shop  -      5 in 30s   terminate (restart)                               2
 all          0  name=*                         audit  -          quarantine (release after 10m, dry run)          0
 ";
-        assert_eq!(list(&views(), &Style::default(), false), expected.replace("10m, dry run)          0", "10m, dry run)           0"));
+        assert_eq!(
+            list(&views(), &Style::default(), false),
+            expected.replace("10m, dry run)          0", "10m, dry run)           0")
+        );
         assert!(list(&[], &Style::default(), false).contains("policy set"));
         assert!(list(&views(), &Style::default(), true).contains("web-1 web-2"));
     }

@@ -94,7 +94,8 @@ fn coverage(status: &Status, style: &Style, wide: bool) -> String {
         return "no interface here that a workload could send from\n".to_owned();
     }
     let head = ["INTERFACE", "INDEX", "KIND", "NETNS", "PEER", "ENDPOINT", "COVERAGE", "WHY"];
-    let head = if wide { &head[..] } else { &[head[0], head[2], head[3], head[4], head[5], head[6], head[7]] };
+    let head =
+        if wide { &head[..] } else { &[head[0], head[2], head[3], head[4], head[5], head[6], head[7]] };
     let style = if wide { style.unwrapped() } else { *style };
     // Of those left out on a narrow terminal, `-o wide` and the endpoint tell.
     let mut table = Table::new(&style, head).name(4).whole(&[0, 1, 5]).optional(&[3, 1, 2]);

@@ -7,7 +7,10 @@ use std::thread::JoinHandle;
 
 use portcullis_agent::api::{UnixEndpoint, router, serve_unix};
 use portcullis_agent::control::{BindOptions, Control, Fault, Outcome};
-use portcullis_policy::api::{DropRecord, Endpoint, EndpointPatch, Event, Notice, State, Status};
+use portcullis_policy::api::{ContainerMap, 
+    Action, DropRecord, Endpoint, EndpointPatch, Event, Notice, PolicyView, State, Status,
+};
+use portcullis_policy::guard::{GatePolicy, Policies};
 use portcullis_policy::model::{EndpointSpec, Owner};
 use serde_json::json;
 use tokio::sync::{broadcast, oneshot};
@@ -63,6 +66,14 @@ impl FakeAgent {
         said(self.command(line).output().unwrap())
     }
 
+    /// Lets the agent tell of an action.
+    #[allow(dead_code, reason = "not every test file tells of actions")]
+    pub fn act(&self, action: Action) {
+        let event = Arc::new(Event::Action(Box::new(action)));
+        self.core.history.lock().unwrap().push(Arc::clone(&event));
+        let _nobody = self.core.events.send(event);
+    }
+
     /// Lets the agent tell of a drop.
     pub fn tell(&self, drop: DropRecord) {
         let event = Arc::new(Event::Drop(Box::new(drop)));
@@ -94,14 +105,21 @@ pub fn a_drop(endpoint: &str, reason: &str) -> DropRecord {
 }
 
 struct Core {
+    map: Mutex<ContainerMap>,
     specs: Mutex<Vec<EndpointSpec>>,
+    policies: Mutex<Vec<PolicyView>>,
     history: Mutex<Vec<Arc<Event>>>,
     events: broadcast::Sender<Arc<Event>>,
 }
 
 impl Default for Core {
     fn default() -> Self {
-        Self { specs: Mutex::default(), history: Mutex::default(), events: broadcast::channel(64).0 }
+        Self {
+            specs: Mutex::default(),
+            policies: Mutex::default(),
+            history: Mutex::default(),
+            events: broadcast::channel(64).0,
+        }
     }
 }
 
@@ -124,7 +142,7 @@ fn shown(spec: &EndpointSpec) -> Endpoint {
         "direction": spec.direction, "addresses": spec.addresses, "macs": spec.macs, "learned": [],
         "mode": spec.mode, "state": if spec.quarantined { "quarantined" } else { "active" },
         "allow": spec.allow, "vlans": spec.vlans, "ethertypes": spec.ethertypes, "owner": "api",
-        "since": "2026-11-21T10:00:00Z",
+        "since": "2026-11-21T10:00:00Z", "network": spec.network, "inside": spec.inside, "sources": ["api"],
         "counters": {"allowed": {"packets": 5, "bytes": 490}, "dropped": {"packets": 2, "bytes": 120},
                      "reasons": {"spoofed-ipv4": 2}}
     }))
@@ -192,7 +210,38 @@ impl Control for Core {
     }
 
     fn state(&self) -> State {
-        State { endpoints: self.specs.lock().unwrap().clone() }
+        let policies = self.policies.lock().unwrap().iter().map(|view| view.policy.clone()).collect();
+        State { endpoints: self.specs.lock().unwrap().clone(), policies }
+    }
+
+    fn policies(&self) -> Vec<PolicyView> {
+        self.policies.lock().unwrap().clone()
+    }
+
+    fn put_policy(&self, policy: GatePolicy) -> Result<(PolicyView, Outcome), Fault> {
+        if policy.name == "of-file" {
+            return Err(Fault::Conflict("it is declared in the configuration file".into()));
+        }
+        Policies::new(vec![policy.clone()]).map_err(|errors| Fault::Invalid(errors.to_string()))?;
+        let specs = self.specs.lock().unwrap();
+        let matched = specs.iter().filter(|spec| policy.selector.matches(spec));
+        let endpoints: Vec<String> = matched.map(|spec| spec.name.clone()).collect();
+        let warning = endpoints.is_empty().then(|| "it matches no endpoint now".to_owned());
+        let view = PolicyView { policy, owner: Owner::Api, endpoints, warning };
+        let mut policies = self.policies.lock().unwrap();
+        let before = policies.len();
+        policies.retain(|other| other.policy.name != view.policy.name);
+        let outcome = if policies.len() == before { Outcome::Created } else { Outcome::Updated };
+        policies.push(view.clone());
+        Ok((view, outcome))
+    }
+
+    fn remove_policy(&self, name: &str) -> Result<PolicyView, Fault> {
+        let mut policies = self.policies.lock().unwrap();
+        let found = policies.iter().position(|view| view.policy.name == name);
+        found
+            .map(|at| policies.remove(at))
+            .ok_or_else(|| Fault::NotFound(format!("there is no policy {name:?}")))
     }
 
     fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault> {
@@ -215,6 +264,10 @@ impl Control for Core {
     fn history(&self, limit: usize) -> Vec<Arc<Event>> {
         let history = self.history.lock().unwrap();
         history[history.len().saturating_sub(limit)..].to_vec()
+    }
+
+    fn map(&self) -> ContainerMap {
+        self.map.lock().unwrap().clone()
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -5,10 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "this is test code, in functions that are no tests")]
 
 mod chain;
+pub mod claims;
 pub mod frames;
 pub mod reference;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portcullis_abi::{Allow, Endpoint, FurtherKey, Ipv4, Ipv6, Mac, Mode, PrefixKey};
 use portcullis_engine::gate::{Binding, verify_ethernet, verify_layer3};
@@ -86,6 +87,8 @@ pub const OTHER6: [&str; 15] = [
     "ff02::16",
     "ff05::2",
 ];
+/// What other endpoints may be known by.
+pub const IDENTITIES: [&str; 3] = ["fe80::1", "fe80::9", "169.254.1.1"];
 /// VLAN ids that may be allowed.
 pub const VLANS: [u16; 3] = [0, 42, 4095];
 /// Ethertypes that may be allowed.
@@ -114,6 +117,8 @@ pub struct World {
     pub ethertypes: Vec<u16>,
     pub nodes4: Vec<Ipv4Addr>,
     pub nodes6: Vec<Ipv6Addr>,
+    /// What other endpoints are known by.
+    pub identities: Vec<IpAddr>,
     /// Bits of [`PERMISSIONS`].
     pub allow: u32,
 }
@@ -132,24 +137,32 @@ impl World {
             subsequence(VLANS.to_vec(), 0..=3),
             subsequence(ETHERTYPES.to_vec(), 0..=4),
         );
-        let nodes = (subsequence(vec![v4("10.0.0.1"), v4("10.0.0.3")], 0..=2), any::<bool>(), any::<bool>());
+        let nodes = (
+            subsequence(vec![v4("10.0.0.1"), v4("10.0.0.3")], 0..=2),
+            any::<bool>(),
+            any::<bool>(),
+            subsequence(IDENTITIES.map(|a| a.parse().unwrap()).to_vec(), 0..=3),
+        );
         let allow =
             prop_oneof![Just(0u32), subsequence(PERMISSIONS.to_vec(), 0..=7).prop_map(|p| p.iter().sum())];
-        (lists, nodes, allow, any::<bool>()).prop_map(|(lists, (nodes4, node6, link_local), allow, plain)| {
-            let (further_macs, ipv4, prefixes4, ipv6, prefixes6, vlans, ethertypes) = lists;
-            let base = Self {
-                nodes4,
-                nodes6: node6.then(|| v6("fd00::1")).into_iter().collect(),
-                allow,
-                ..Self::plain()
-            };
-            if plain {
-                return base;
-            }
-            let macs = [vec![MACS[0]], further_macs].concat();
-            let link_local = link_local.then(|| v6(LINK_LOCAL));
-            Self { macs, ipv4, prefixes4, ipv6, link_local, prefixes6, vlans, ethertypes, ..base }
-        })
+        (lists, nodes, allow, any::<bool>()).prop_map(
+            |(lists, (nodes4, node6, link_local, identities), allow, plain)| {
+                let (further_macs, ipv4, prefixes4, ipv6, prefixes6, vlans, ethertypes) = lists;
+                let base = Self {
+                    nodes4,
+                    nodes6: node6.then(|| v6("fd00::1")).into_iter().collect(),
+                    identities,
+                    allow,
+                    ..Self::plain()
+                };
+                if plain {
+                    return base;
+                }
+                let macs = [vec![MACS[0]], further_macs].concat();
+                let link_local = link_local.then(|| v6(LINK_LOCAL));
+                Self { macs, ipv4, prefixes4, ipv6, link_local, prefixes6, vlans, ethertypes, ..base }
+            },
+        )
     }
 
     /// A dual-stack container with one address of each kind.
@@ -165,6 +178,7 @@ impl World {
             ethertypes: Vec::new(),
             nodes4: vec![v4("10.0.0.1")],
             nodes6: vec![v6("fd00::1")],
+            identities: Vec::new(),
             allow: 0,
         }
     }
@@ -233,6 +247,10 @@ impl Tables for World {
     fn is_node(&self, address: &Ipv6) -> bool {
         self.nodes4.iter().any(|a| mapped(*a) == *address)
             || self.nodes6.iter().any(|a| Ipv6::from(*a) == *address)
+    }
+
+    fn is_known(&self, address: &Ipv6) -> bool {
+        self.is_node(address) || self.identities.iter().any(|a| Ipv6::from(*a) == *address)
     }
 }
 

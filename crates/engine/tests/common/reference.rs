@@ -14,9 +14,10 @@ use portcullis_abi::{Allow, DropReason, Mac};
 
 use super::World;
 use super::chain::{Chain, has_source_route, nd_options, solicited_node, walk};
+use super::claims::Refusal;
 
 /// `Ok(None)`: honest. `Ok(Some(reason))`: passes, with a report. `Err`: dropped.
-pub type Judgement = Result<Option<DropReason>, DropReason>;
+pub type Judgement = Result<Option<DropReason>, Refusal>;
 
 /// A frame as the driver hands it over.
 #[derive(Clone, Copy)]
@@ -29,8 +30,8 @@ pub struct Frame<'a> {
 
 const HONEST: Judgement = Ok(None);
 
-fn honest_if(condition: bool, otherwise: DropReason) -> Judgement {
-    if condition { HONEST } else { Err(otherwise) }
+fn honest_if(condition: bool, otherwise: impl Into<Refusal>) -> Judgement {
+    if condition { HONEST } else { Err(otherwise.into()) }
 }
 
 impl World {
@@ -39,7 +40,7 @@ impl World {
         let ethernet = Ethernet2HeaderSlice::from_slice(frame.bytes).map_err(|_| DropReason::Malformed)?;
         let source = Mac(ethernet.source());
         if !self.macs.contains(&source) {
-            return Err(DropReason::SpoofedMac);
+            return Err(DropReason::SpoofedMac.into());
         }
         let rest = &frame.bytes[14..];
         let in_frame = is_tag(ethernet.ether_type());
@@ -52,14 +53,16 @@ impl World {
             }
         };
         if is_tag(inner) {
-            return Err(DropReason::Vlan);
+            return Err(DropReason::Vlan.into());
         }
         let allowed = self.allow & Allow::ANY_VLAN != 0 || self.vlans.contains(&vid);
         match (allowed, vid) {
             (true, _) => self.judge_network(source, inner, payload, frame.gso),
             // A priority tag hides nothing: what is forged under it is told as what it is.
-            (false, 0) => self.judge_network(source, inner, payload, frame.gso).and(Err(DropReason::Vlan)),
-            (false, _) => Err(DropReason::Vlan),
+            (false, 0) => {
+                self.judge_network(source, inner, payload, frame.gso).and(Err(DropReason::Vlan.into()))
+            }
+            (false, _) => Err(DropReason::Vlan.into()),
         }
     }
 
@@ -68,7 +71,7 @@ impl World {
         match packet.first().map(|first| first >> 4) {
             Some(4) => self.judge_ipv4(packet, gso),
             Some(6) => self.judge_ipv6(None, packet, gso),
-            _ => Err(DropReason::Malformed),
+            _ => Err(DropReason::Malformed.into()),
         }
     }
 
@@ -92,21 +95,22 @@ impl World {
     fn judge_arp(&self, source: Mac, packet: &[u8]) -> Judgement {
         // etherparse: its packet is as long as its length fields say; for Ethernet and IPv4 that is 28.
         if packet.len() < 28 {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::Malformed.into());
         }
-        let arp = ArpPacketSlice::from_slice(packet).map_err(|_| DropReason::SpoofedArp)?;
+        let spoofed = Refusal::when(self.arp_claims_another(source, packet), DropReason::SpoofedArp);
+        let arp = ArpPacketSlice::from_slice(packet).map_err(|_| spoofed)?;
         let well_formed = arp.hw_addr_type() == ArpHardwareId::ETHERNET
             && arp.proto_addr_type() == ether_type::IPV4
             && arp.hw_addr_size() == 6
             && arp.proto_addr_size() == 4
             && [1, 2].contains(&arp.operation().0);
         if !well_formed || arp.sender_hw_addr() != source.0.as_slice() {
-            return Err(DropReason::SpoofedArp);
+            return Err(spoofed);
         }
         let address = |bytes: &[u8]| Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap());
         let (sender, target) = (address(arp.sender_protocol_addr()), address(arp.target_protocol_addr()));
         let is_probe = sender.is_unspecified() && arp.operation().0 == 1;
-        honest_if(self.binds4(if is_probe { target } else { sender }), DropReason::SpoofedArp)
+        honest_if(self.binds4(if is_probe { target } else { sender }), spoofed)
     }
 
     fn judge_ipv4(&self, packet: &[u8], gso: bool) -> Judgement {
@@ -120,10 +124,11 @@ impl World {
         let source = header.source_addr();
         if !self.binds4(source) {
             let early = source.is_unspecified() && !header.is_fragmenting_payload();
-            return honest_if(early && self.may_lack_address(&header, payload), DropReason::SpoofedIpv4);
+            let spoofed = Refusal::when(self.foreign4(source), DropReason::SpoofedIpv4);
+            return honest_if(early && self.may_lack_address(&header, payload), spoofed);
         }
         if self.allow & Allow::NO_SOURCE_ROUTE != 0 && has_source_route(header.options()) {
-            return Err(DropReason::SourceRoute);
+            return Err(DropReason::SourceRoute.into());
         }
         let to_node = self.nodes4.contains(&header.destination_addr());
         let is_later = header.fragments_offset().value() != 0;
@@ -161,7 +166,7 @@ impl World {
         // etherparse: the header alone; whether the datagram's own length fits is its receiver's matter.
         let udp = UdpHeaderSlice::from_slice(segment).map_err(|_| DropReason::Malformed)?;
         if [67, 547].contains(&udp.source_port()) && self.allow & Allow::DHCP_SERVER == 0 {
-            return Err(DropReason::RogueDhcp);
+            return Err(DropReason::RogueDhcp.into());
         }
         match udp.destination_port() {
             4789 | 8472 | 6081 | 51820 => self.judge_tunnel(to_node),
@@ -177,7 +182,7 @@ impl World {
         // etherparse: wants eight bytes at least, and twenty in a timestamp; the gate only tells errors
         // from the rest.
         if message.len() < 4 {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::Malformed.into());
         }
         let is_error = [3, 4, 5, 11, 12].contains(&message[0]);
         // etherparse: refuses a quote whose version or header length was mangled on the way.
@@ -201,9 +206,7 @@ impl World {
         if chain.upper == ip_number::IPV6_ICMP && !chain.headless {
             return self.judge_icmpv6(link, &header, &chain);
         }
-        if !self.binds6(header.source_addr()) {
-            return Err(DropReason::SpoofedIpv6);
-        }
+        honest_if(self.binds6(header.source_addr()), self.spoofed6(header.source_addr()))?;
         let to_node = self.nodes6.contains(&header.destination_addr());
         match chain.upper {
             _ if chain.headless => HONEST,
@@ -219,18 +222,20 @@ impl World {
         // etherparse: wants eight bytes; a message without a body is legal.
         let message = chain.rest;
         if message.len() < 4 {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::Malformed.into());
         }
         let (kind, code) = (message[0], message[1]);
         if (133..=137).contains(&kind) {
+            let is_rogue = (kind == 134 || kind == 137) && self.allow & Allow::ROUTER == 0;
+            let spoofed = Refusal::when(self.nd_claims_another(source, message), DropReason::SpoofedNd);
             if chain.fragmented {
-                return Err(DropReason::SpoofedNd);
+                return Err(Refusal { evidence: is_rogue || spoofed.evidence, ..spoofed });
             }
-            if (kind == 134 || kind == 137) && self.allow & Allow::ROUTER == 0 {
-                return Err(DropReason::RogueRa);
+            if is_rogue {
+                return Err(DropReason::RogueRa.into());
             }
             if header.hop_limit() != 255 || code != 0 {
-                return Err(DropReason::SpoofedNd);
+                return Err(spoofed);
             }
             return self.judge_nd(link, source, header.destination_addr(), message);
         }
@@ -239,11 +244,9 @@ impl World {
             let is_report = [131, 132, 143].contains(&kind)
                 && header.hop_limit() == 1
                 && group.starts_with(&[0xff, 0x02]);
-            return honest_if(is_report, DropReason::SpoofedIpv6);
+            return honest_if(is_report, self.spoofed6(source));
         }
-        if !self.binds6(source) {
-            return Err(DropReason::SpoofedIpv6);
-        }
+        honest_if(self.binds6(source), self.spoofed6(source))?;
         match message.get(8 + 24..8 + 40).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) {
             Some(quoted) if kind < 128 && !self.is_router() => {
                 let quoted = Ipv6Addr::from(quoted);
@@ -255,7 +258,7 @@ impl World {
     }
 
     fn judge_nd(&self, link: Option<Mac>, source: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> Judgement {
-        const SPOOFED: Judgement = Err(DropReason::SpoofedNd);
+        let spoofed = Refusal::when(self.nd_claims_another(source, message), DropReason::SpoofedNd);
         let kind = message[0];
         let fixed_len = match kind {
             133 => 8,
@@ -264,13 +267,14 @@ impl World {
             _ => 40,
         };
         let options = nd_options(message.get(fixed_len..).ok_or(DropReason::Malformed)?)?;
-        for (option, data) in &options {
-            let speaks_of_sender = *option == 1 || (*option == 2 && kind != 137);
-            // Without an Ethernet header a link-layer address means nothing.
-            let own = link.is_none() || self.macs.iter().any(|mac| mac.0.as_slice() == *data);
-            if speaks_of_sender && (data.len() != 6 || !own) {
-                return SPOOFED;
-            }
+        let of_sender = |option: u8| option == 1 || (option == 2 && kind != 137);
+        let told = options.iter().filter(|(option, _)| of_sender(*option)).map(|(_, data)| data);
+        // Without an Ethernet header a link-layer address means nothing.
+        if link.is_some() && told.clone().any(|data| self.foreign_mac(&data[..6])) {
+            return Err(DropReason::SpoofedNd.into());
+        }
+        if told.clone().any(|data| data.len() != 6) {
+            return Err(spoofed);
         }
         let target = match kind {
             135 | 136 => Ipv6Addr::from(<[u8; 16]>::try_from(&message[8..24]).unwrap()),
@@ -283,12 +287,16 @@ impl World {
                 _ => false,
             };
             let tells_mac = options.iter().any(|(option, _)| *option == 1);
-            return honest_if(honest && !tells_mac, DropReason::SpoofedNd);
+            return honest_if(honest && !tells_mac, spoofed);
         }
         if kind == 136 && !self.binds6(target) {
-            return SPOOFED;
+            return Err(spoofed);
         }
-        honest_if(self.binds6(source), DropReason::SpoofedIpv6)
+        honest_if(self.binds6(source), self.spoofed6(source))
+    }
+
+    fn spoofed6(&self, source: Ipv6Addr) -> Refusal {
+        Refusal::when(self.foreign6(source), DropReason::SpoofedIpv6)
     }
 
     /// Whether an IPv4 address is bound.

@@ -169,3 +169,6 @@ fn comes_from_outside(link: &InsideLink) -> bool {
 fn is_covered(told: &Told, found: &[Attachment]) -> bool {
     found.iter().any(|attachment| attachment.inside.as_deref() == Some(told.name.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,6 +138,7 @@ impl<'a> Follower<'a> {
                     End::NotServed => {
                         told = false;
                         self.list_every = LIST_UNTOLD;
+                        self.list_at = self.list_at.min(Instant::now() + LIST_UNTOLD);
                     }
                     End::Broken(why) => return Err(Stop::Failed(why)),
                 },

@@ -167,3 +167,6 @@ fn from_cni(result: &Value) -> Vec<Told> {
     }
     told
 }
+
+#[cfg(test)]
+mod tests;

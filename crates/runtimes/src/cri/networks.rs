@@ -66,3 +66,6 @@ pub(super) fn describe(networks: &[CniNetwork], hosts: &HostSpaces) -> Vec<Netwo
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,6 @@ impl Schedule {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,5 +21,5 @@ pub use engine::Engine;
 pub use image::IMAGE;
 pub use options::{NetworkOptions, RunOptions};
 pub use podman::Podman;
-pub(crate) use programs::program;
 pub use portcullis_forger::{FORGED, Forgery};
+pub(crate) use programs::program;

@@ -88,7 +88,10 @@ impl fmt::Display for Changes {
             }
         }
         let [created, updated, removed] = counts;
-        writeln!(f, "would apply: {created} created, {updated} updated, {removed} removed; nothing was changed")
+        writeln!(
+            f,
+            "would apply: {created} created, {updated} updated, {removed} removed; nothing was changed"
+        )
     }
 }
 
@@ -104,7 +107,8 @@ mod tests {
     }
 
     fn endpoint(name: &str) -> portcullis_policy::model::EndpointSpec {
-        let value = serde_json::json!({"name": name, "interface": {"name": "veth1"}, "addresses": ["10.0.0.2"]});
+        let value =
+            serde_json::json!({"name": name, "interface": {"name": "veth1"}, "addresses": ["10.0.0.2"]});
         serde_json::from_value(value).unwrap()
     }
 

@@ -1,0 +1,91 @@
+//! The agent with a real Podman service.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod containers;
+
+use containers::{attempts, lab, leaks, scenarios, source, wait_bound, wait_gone};
+use portcullis_policy::api::SourceState;
+use portcullis_policy::model::Owner;
+use portcullis_testkit::{Agent, Forgery, Lab, Podman, RunOptions, checked_output, ping, wait_until};
+
+fn start() -> (Agent, Podman, Lab) {
+    let lab = lab();
+    let podman = Podman::start(lab.host()).unwrap();
+    let agent = containers::agent(&lab, &source("podman", podman.api().socket()));
+    (agent, podman, lab)
+}
+
+fn source_state(agent: &Agent) -> SourceState {
+    agent.map().unwrap().sources[0].state
+}
+
+#[test]
+fn honest_containers_are_bound_and_boot_without_a_hostile_attempt() {
+    let (agent, podman, lab) = start();
+    scenarios::honest_containers_are_bound_and_boot_without_a_hostile_attempt(
+        &lab,
+        &agent,
+        podman.api(),
+        Owner::Podman,
+    );
+}
+
+#[test]
+fn networks_come_and_go_while_a_container_runs() {
+    let (agent, podman, _lab) = start();
+    scenarios::networks_come_and_go_while_a_container_runs(&agent, podman.api());
+}
+
+#[test]
+fn a_container_that_forges_from_its_first_instruction() {
+    let (agent, podman, _lab) = start();
+    scenarios::a_container_that_forges_from_its_first_instruction(&agent, podman.api());
+}
+
+#[test]
+fn an_address_is_used_again_at_once() {
+    let (agent, podman, _lab) = start();
+    scenarios::an_address_is_used_again_at_once(&agent, podman.api());
+}
+
+#[test]
+fn what_cannot_be_bound_is_said() {
+    let (agent, podman, lab) = start();
+    scenarios::what_cannot_be_bound_is_said(&lab, &agent, podman.api());
+}
+
+#[test]
+fn the_service_goes_and_comes_back() {
+    let (agent, mut podman, _lab) = start();
+    let api = podman.api();
+    scenarios::dual(api, "blue", 1);
+    for name in ["far", "stays", "dies"] {
+        api.run(name, &RunOptions::new().network("blue", &[])).unwrap();
+    }
+    let mallory = RunOptions::new().network("blue", &[]).forging("eth0", &Forgery::ALL, 0, 500);
+    api.run("mallory", &mallory).unwrap();
+    for name in ["far", "stays", "dies", "mallory"] {
+        wait_bound(&agent, name, "blue");
+    }
+    let listener = leaks(&api.namespace("far").unwrap(), "eth0");
+    let (stays, far) = (api.namespace("stays").unwrap(), api.addresses("far", "blue").unwrap());
+    podman.stop_service().unwrap();
+    wait_until("the agent to notice", || source_state(&agent) != SourceState::Connected).unwrap();
+    // Podman needs no service: containers come and go without it.
+    let line = |arguments: &[&str]| checked_output(podman.command().unwrap().args(arguments)).unwrap();
+    line(&["rm", "--force", "--time", "1", "dies"]);
+    let before = attempts(&agent, "mallory");
+    wait_until("forgeries while the service is away", || attempts(&agent, "mallory") > before + 100).unwrap();
+    for address in &far {
+        assert!(ping(&stays, address, 5).unwrap().none_lost(), "{address}");
+    }
+    podman.start_service().unwrap();
+    wait_until("the agent to be back", || source_state(&agent) == SourceState::Connected).unwrap();
+    wait_gone(&agent, "dies");
+    wait_bound(&agent, "stays", "blue");
+    podman.api().run("new", &RunOptions::new().network("blue", &[])).unwrap();
+    wait_bound(&agent, "new", "blue");
+    assert_eq!(listener.stop().unwrap(), 0);
+    assert_eq!(attempts(&agent, "stays"), 0);
+}
