@@ -34,17 +34,20 @@ pub struct Counters {
     pub audited: Count,
     /// Frames that were dropped, audited or noticed without an event because the sampler was out of tokens.
     pub unsampled: u64,
-    /// Of the frames with a hostile reason, those that were no evidence of intent.
-    pub mild: u64,
     /// Events that were due but found the ring buffer full.
     pub lost: u64,
     /// Packets by [`crate::DropReason`] number: dropped, audited and merely noticed ones.
     pub reasons: [u64; REASON_SLOTS],
+    /// Of the frames with a hostile reason, those that were no evidence of intent.
+    pub mild: u64,
 }
 
 const _: () = assert!(size_of::<Counters>() == 72 + 8 * REASON_SLOTS);
 
 impl Counters {
+    /// Length of what layout version 1 had of it: all before `mild`.
+    pub const V1_LEN: usize = core::mem::offset_of!(Self, mild);
+
     /// Hostile attempts: frames that were evidence of intent, those of endpoints without a threshold too.
     #[must_use]
     pub fn attempts(&self) -> u64 {

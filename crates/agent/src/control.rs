@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_policy::api::{
-    ActionOutcome, CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView, State,
-    Status,
+    ActionOutcome, CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView,
+    State, Status,
 };
 use portcullis_policy::guard::{GatePolicy, Response};
 use portcullis_policy::model::{EndpointSpec, Owner};
@@ -99,7 +99,9 @@ pub trait Control: Send + Sync + 'static {
     /// Binds what the CNI plugin tells of; it is in the kernel when this returns.
     fn cni_attach(&self, interface: &str, attachment: CniAttachment) -> Result<Endpoint, Fault> {
         let _ = attachment;
-        Err(Fault::Failed(format!("interface {interface} cannot be bound: this agent takes no CNI attachments")))
+        Err(Fault::Failed(format!(
+            "interface {interface} cannot be bound: this agent takes no CNI attachments"
+        )))
     }
     /// What is bound for a container's interface.
     fn cni_get(&self, container: &str, interface: &str) -> Result<Endpoint, Fault> {

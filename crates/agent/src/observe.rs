@@ -80,7 +80,7 @@ impl Observer {
         }
         let (name, interface, bound) = match suspect {
             Some(suspect) => (Some(suspect.name), Some(suspect.interface), suspect.bound),
-            None => (None, None, Vec::new()),
+            None => (None, self.agent.interface_name(event.netns, event.ifindex), Vec::new()),
         };
         let record = DropRecord {
             time: wall_clock(event.timestamp_ns),

@@ -75,7 +75,8 @@ async fn serve(config: Config) -> Result<(), RunError> {
     let (trips, tripped) = mpsc::channel(TRIPS);
     let evidence = Arc::new(Evidence::default());
     let limiter = Limiter::per_minute(config.answer.terminations_per_minute);
-    let responder = Responder::new(Arc::clone(&agent), Arc::clone(&evidence), limiter, Own::of_this_process());
+    let responder =
+        Responder::new(Arc::clone(&agent), Arc::clone(&evidence), limiter, Own::of_this_process());
     let responder = tokio::spawn(responder.run(tripped));
     let observer = tokio::spawn(observe(Arc::clone(&agent), events, trips.clone(), evidence));
     let watcher = tokio::spawn(look_after(Arc::clone(&agent), pause, trips));
@@ -88,6 +89,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
     watcher.abort();
     observer.abort();
     responder.abort();
+    agent.settle();
     for server in servers {
         // Streams that clients keep open end with the process.
         let _late = tokio::time::timeout(Duration::from_secs(2), server).await;

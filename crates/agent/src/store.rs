@@ -123,6 +123,11 @@ impl Store {
         self.change_volatile(&[], ids)
     }
 
+    /// Makes everything that was written so far durable.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.write(Durability::Immediate, |_| Ok(()))
+    }
+
     /// Puts and removes such records in one transaction.
     fn change_volatile(&self, put: &[Record], remove: &[&str]) -> Result<(), StoreError> {
         let due = self.volatile.fetch_add(1, Ordering::Relaxed) >= VOLATILE_RUN;

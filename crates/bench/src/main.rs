@@ -3,9 +3,11 @@
 //! The kernel programs are measured with the kernel's own `BPF_PROG_TEST_RUN`, in nanoseconds per
 //! frame over an empty program of the same type, side by side with the smallest C program that
 //! keeps an interface to its IPv4 address. All of them take turns within one run, so that whatever
-//! else the machine does hits all alike. The agent is measured in a lab of real interfaces.
+//! else the machine does hits all alike. The agent and the CNI plugin are measured
+//! in labs of real interfaces.
 
 mod agent;
+mod cni;
 mod gate;
 mod measure;
 mod reference;
@@ -60,12 +62,13 @@ fn run(args: &Args) -> Result<()> {
     if args.rounds == 0 || args.repeat == 0 {
         bail!("--rounds and --repeat must be at least 1");
     }
-    let known: Vec<&str> = gate::names().into_iter().chain(agent::NAMES).collect();
+    let known: Vec<&str> = gate::names().into_iter().chain(agent::NAMES).chain(cni::NAMES).collect();
     if !known.iter().any(|name| args.wants(name)) {
         bail!("nothing is named {}; there are: {}", args.names.join(", "), known.join(", "));
     }
     let mut measures = gate::measure(|name| args.wants(name), args.rounds, args.repeat)?;
     measures.extend(agent::measure(|name| args.wants(name))?);
+    measures.extend(cni::measure(|name| args.wants(name))?);
     report::print(&measures);
     match &args.json {
         Some(path) => write(path, &measures),

@@ -18,7 +18,7 @@ use clap_complete::Shell;
 pub use agent::AgentArgs;
 pub use cni::{CniArgs, CniCommand};
 pub use endpoint::{BindArgs, EndpointCommand, ListArgs};
-pub use map::{MapArgs, WorkloadFilter};
+pub use map::MapArgs;
 pub use observe::{DropsArgs, StatsArgs};
 pub use policy::{PolicyCommand, SetArgs};
 pub use probe::ProbeArgs;

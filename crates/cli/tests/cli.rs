@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use agent::{FakeAgent, a_drop};
 use common::{portcullis, said};
-use portcullis_policy::api::{DropRecord, Endpoint, State};
+use portcullis_policy::api::{ContainerMap, DropRecord, Endpoint, State};
 
 /// Runs without an agent.
 fn run(line: &str) -> (i32, String, String) {
@@ -87,6 +87,7 @@ fn without_an_agent_every_question_ends_in_three() {
     let socket = dir.path().join("none.sock");
     for line in [
         "status",
+        "map",
         "endpoint list",
         "endpoint show web",
         "endpoint bind web --interface v --address 10.0.0.2",
@@ -151,6 +152,75 @@ fn an_endpoint_from_its_binding_to_its_end() {
     let (code, out, err) = agent.run("endpoint unbind nobody ns/web:1");
     assert_eq!((code, out.as_str()), (4, "endpoint \"ns/web:1\" unbound\n"));
     assert_line(&err, &["nobody"]);
+}
+
+#[test]
+fn the_map_is_filtered_and_printed_in_every_form() {
+    let agent = FakeAgent::start();
+    let (code, out, _) = agent.run("map");
+    assert!(code == 0 && out.starts_with("no containers"), "{out}");
+    agent.knows(&[
+        ["web-1", "bound", "shop_front", "docker", "web"],
+        ["web-2", "unbound", "shop_front", "docker", "web"],
+        ["db", "held", "shop_back", "docker", "db"],
+        ["mail", "bound", "podman", "podman", "mail"],
+    ]);
+    // Trouble is shown; it is no failure of the command.
+    let (code, out, err) = agent.run("map");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.lines().nth(1).unwrap().starts_with("web-2      UNBOUND"), "{out}");
+    assert!(out.ends_with("4 containers: 2 bound, 1 HELD, 1 UNBOUND\n"), "{out}");
+    for (line, names) in [
+        ("map --state unbound,held", vec!["web-2", "db"]),
+        ("map --network shop_*", vec!["web-1", "web-2", "db"]),
+        ("map --runtime podman", vec!["mail"]),
+        ("map --label app=web --state bound", vec!["web-1"]),
+        ("map --network bridge", vec![]),
+    ] {
+        let (code, json, _) = agent.run(&format!("{line} -o json"));
+        let map: ContainerMap = serde_json::from_str(&json).unwrap();
+        let found: Vec<_> = map.rows.iter().filter_map(|row| row.container.as_deref()).collect();
+        assert_eq!((code, found), (0, names), "{line}");
+    }
+    let (_, yaml, _) = agent.run("map -o yaml");
+    assert_eq!(serde_yaml_ng::from_str::<ContainerMap>(&yaml).unwrap().rows.len(), 4);
+    let (_, dot, _) = agent.run("map -o dot --runtime podman");
+    assert!(
+        dot.starts_with("graph portcullis {") && dot.contains("veth-mail") && !dot.contains("web-1"),
+        "{dot}"
+    );
+    for (line, word) in [
+        ("map --state lost", "host-network"),
+        ("status -o dot", "only `portcullis map`"),
+        ("map --label x", "key=value"),
+    ] {
+        let (code, out, err) = agent.run(line);
+        assert_eq!((code, out.as_str()), (2, ""), "{line}");
+        assert_line(&err, &[word]);
+    }
+}
+
+#[test]
+fn lists_of_endpoints_are_filtered() {
+    let agent = FakeAgent::start();
+    agent.run("endpoint bind a --interface veth1 --address 10.0.0.2 --label app=web");
+    agent.run("endpoint bind b --interface veth2 --address 10.0.0.3 --label app=db");
+    for (line, names) in [
+        ("endpoint list --label app=d*", "b"),
+        ("endpoint list --source api --label app=web", "a"),
+        ("endpoint list --source docker", ""),
+        ("endpoint list --network x", ""),
+        ("endpoint list --runtime docker", ""),
+    ] {
+        let (code, json, _) = agent.run(&format!("{line} -o json"));
+        let found: Vec<Endpoint> = serde_json::from_str(&json).unwrap();
+        let found: String = found.into_iter().map(|endpoint| endpoint.name).collect();
+        assert_eq!((code, found.as_str()), (0, names), "{line}");
+    }
+    assert_eq!(agent.run("endpoint list --network x").1, "no endpoint is like that\n");
+    let (code, _, err) = agent.run("endpoint list --source moby");
+    assert_eq!(code, 2);
+    assert_line(&err, &["moby", "docker"]);
 }
 
 #[test]

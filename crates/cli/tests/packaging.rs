@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{portcullis, said};
 
 /// Every command whose help is kept.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "agent",
     "status",

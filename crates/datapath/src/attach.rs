@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::clsact;
 use crate::error::{Error, Result};
+use crate::expedite::Expedited;
 use crate::namespace::Namespace;
 use crate::object::{Datapath, Gate};
 use crate::pins::Pins;
@@ -185,6 +186,7 @@ impl Datapath {
         let pin = self.pins().link(&pin_name);
         let program = self.program(netns, gate, copy)?;
         let program_id = program.id;
+        let _expedited = Expedited::for_attachments(1);
         let fd = namespace
             .within(|| sys::link_create_first(program.fd.as_fd(), site.ifindex, site.attach_type()))?
             .map_err(|source| attach_error(site, source))?;
@@ -197,6 +199,8 @@ impl Datapath {
     /// goes. At no moment is the hook without a gate.
     pub fn put_first(&mut self, namespace: &Namespace, attachment: &mut Attachment) -> Result<()> {
         let site = attachment.site;
+        // For the old link, too, which goes when the new one is in its place.
+        let _expedited = Expedited::for_attachments(1);
         *attachment = if site.method == Method::Clsact {
             self.attach_filter(namespace, site, attachment.gate)?.0
         } else {
@@ -219,6 +223,7 @@ impl Datapath {
     pub fn detach(&self, namespace: Option<&Namespace>, attachment: Attachment) -> Result<()> {
         match (attachment.link, namespace) {
             (Some(link), _) => {
+                let _expedited = Expedited::for_attachments(1);
                 Pins::remove(&link.pin);
                 drop(link.fd);
                 Ok(())
@@ -262,7 +267,8 @@ impl Datapath {
             .into_iter()
             .filter(|name| !keep.contains(name.as_str()))
             .collect();
-        stale.iter().for_each(|name| Pins::remove(&self.pins().link(name)));
+        let _expedited = Expedited::for_attachments(stale.len());
+        stale.iter().for_each(|name| Pins::remove_link(&self.pins().link(name)));
         stale.len()
     }
 }

@@ -18,6 +18,7 @@ use crate::attach::Hook;
 use crate::clsact;
 use crate::error::{Error, Result};
 use crate::events::EventStream;
+use crate::expedite::Expedited;
 use crate::features::Features;
 use crate::namespace::Namespace;
 use crate::pins::Pins;
@@ -136,6 +137,7 @@ impl Datapath {
             return Err(Error::Permission { what: "the bpf system call".to_owned() });
         }
         let pins = Pins::open(base)?;
+        Expedited::watch_over(base);
         let namespace = Namespace::current()?;
         let found = layout::inspect(&pins, &settings)?;
         if found.unusable.is_some() {
@@ -214,7 +216,9 @@ impl Datapath {
     ///
     /// (Filters on clsact need no such step: attaching takes their place.)
     pub fn retire_older(&self) -> usize {
-        self.pins.older().iter().map(Pins::remove_all).sum()
+        let older = self.pins.older();
+        let _expedited = Expedited::for_attachments(older.len());
+        older.iter().map(Pins::remove_all).sum()
     }
 
     /// Takes everything of ours out of the kernel: bindings, filters, pins, those of older layouts too.
@@ -237,6 +241,7 @@ impl Datapath {
 
     /// Removes all pins: with the last descriptor the gate is gone.
     pub fn unpin_all(&self) {
+        let _expedited = Expedited::for_attachments(1);
         self.pins.remove_all();
     }
 

@@ -129,6 +129,14 @@ impl Pins {
         }
     }
 
+    /// Removes the pin of a link. It is held meanwhile, so that its program is off the hook when this returns:
+    /// the kernel takes its time with a link that nobody holds (`bpf_link_put`).
+    pub fn remove_link(path: &Path) {
+        let held = Self::get(path);
+        Self::remove(path);
+        drop(held);
+    }
+
     /// Names of all pins in a directory.
     pub fn names(directory: &Path) -> Vec<String> {
         let Ok(entries) = fs::read_dir(directory) else {
@@ -145,14 +153,12 @@ impl Pins {
 
     /// Removes everything of ours, this version's directory included; answers how many links there were.
     pub fn remove_all(&self) -> usize {
-        let links = Self::names(&self.links()).len();
-        for directory in [self.links(), self.maps()] {
-            for name in Self::names(&directory) {
-                Self::remove(&directory.join(name));
-            }
+        let links = Self::names(&self.links());
+        links.iter().for_each(|name| Self::remove_link(&self.link(name)));
+        Self::names(&self.maps()).iter().for_each(|name| Self::remove(&self.map(name)));
+        for directory in [self.links(), self.maps(), self.base.clone()] {
             let _already_gone = fs::remove_dir(&directory);
         }
-        let _not_empty = fs::remove_dir(&self.base);
-        links
+        links.len()
     }
 }

@@ -2,77 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
-use std::path::PathBuf;
+mod common;
 
-use portcullis_abi::{Counters, Endpoint, Mode};
-use portcullis_datapath::{Anchor, Datapath, Gate, Opened, Settings, TestFrame};
+use portcullis_abi::Mode;
 use portcullis_probe::cases::{Expect, Identity, SendVia, suite};
 
-const LOOPBACK: u32 = 1;
-const DROP: i32 = 2;
-const NEXT: i32 = -1;
-
-struct Kernel {
-    opened: Opened,
-    base: PathBuf,
-}
-
-impl Kernel {
-    fn open(name: &str) -> Self {
-        let base = PathBuf::from(format!("/sys/fs/bpf/portcullis-test-{}-{name}", std::process::id()));
-        let opened = Datapath::open(&base, Settings::default()).expect("loading the kernel side");
-        Self { opened, base }
-    }
-
-    fn bind(&self, endpoint: &Endpoint) {
-        let tables = &self.opened.tables;
-        tables.write_binding(2, endpoint, &[], &[]).unwrap();
-        let anchor = Anchor { netns: self.opened.datapath.primary(), ifindex: LOOPBACK };
-        tables.point(anchor, 2).unwrap();
-    }
-
-    fn run(&mut self, frame: &[u8], gso: bool) -> i32 {
-        self.try_run(frame, gso).expect("test run")
-    }
-
-    /// `None` where the kernel does not take the frame for a test run: shorter than its IP header
-    /// (since 6.17), or longer than a page.
-    fn try_run(&mut self, frame: &[u8], gso: bool) -> Option<i32> {
-        let frame = TestFrame { bytes: frame, ifindex: LOOPBACK, gso_size: if gso { 1400 } else { 0 } };
-        match self.opened.datapath.test(Gate::Ethernet, frame, 1) {
-            Ok(outcome) => Some(outcome.action),
-            Err(error) if error.raw_os_error() == Some(22) => None,
-            Err(error) => panic!("test run: {error}"),
-        }
-    }
-
-    fn counters(&self) -> Counters {
-        self.opened.tables.counters(1).unwrap()
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        self.opened.datapath.unpin_all();
-        let _ = std::fs::remove_dir(&self.base);
-    }
-}
+use common::{BINDING, DROP, Kernel, NEXT, endpoint};
 
 /// Test runs take frames of more than an Ethernet header.
 fn runnable(frame: &[u8]) -> bool {
     frame.len() > 14
-}
-
-fn endpoint(identity: &Identity, mode: Mode) -> Endpoint {
-    Endpoint {
-        mac: identity.mac,
-        mode: mode as u8,
-        ipv4: identity.ipv4.unwrap(),
-        slot: 1,
-        ipv6: identity.ipv6.unwrap(),
-        link_local: identity.link_local,
-        ..Endpoint::default()
-    }
 }
 
 #[test]
@@ -154,9 +93,9 @@ fn an_unbound_interface_does_what_the_setting_says_and_quarantine_drops_all() {
     let mut kernel = Kernel::open("unbound");
     assert_eq!(kernel.run(&honest, false), NEXT);
     kernel.bind(&endpoint(&identity, Mode::Audit));
-    assert!(kernel.opened.tables.set_quarantine(2, true));
+    assert!(kernel.opened.tables.set_quarantine(BINDING, true));
     assert_eq!(kernel.run(&honest, false), DROP);
-    assert!(kernel.opened.tables.set_quarantine(2, false));
+    assert!(kernel.opened.tables.set_quarantine(BINDING, false));
     assert_eq!(kernel.run(&honest, false), NEXT);
 }
 

@@ -92,6 +92,23 @@ fn sources_of_nobody_are_noise_and_all_others_a_claim() {
 }
 
 #[test]
+fn a_dhcp_servers_role_is_evidence_whoever_takes_it() {
+    let world = World::plain();
+    for (port, evidence) in [(67, EVIDENCE), (68, MILD)] {
+        let mut offer = Ipv4Packet::new(Ipv4::UNSPECIFIED, Ipv4::BROADCAST, protocol::UDP, []);
+        offer.payload = Udp::new(port, 68, [0; 240]).to_bytes(offer.pseudo());
+        let frame = ethernet(MACS[2], MACS[0], ethertype::IPV4, &offer.to_bytes());
+        check(&world, &frame, DropReason::SpoofedIpv4, evidence);
+    }
+    for (port, evidence) in [(547, EVIDENCE), (546, MILD)] {
+        let mut reply = Ipv6Packet::new(address6("fe80::7"), address6("ff02::1:2"), protocol::UDP, []);
+        reply.payload = Udp::new(port, 546, [0; 40]).to_bytes(reply.pseudo());
+        let frame = ethernet(MACS[2], MACS[0], ethertype::IPV6, &reply.to_bytes());
+        check(&world, &frame, DropReason::SpoofedIpv6, evidence);
+    }
+}
+
+#[test]
 fn a_link_local_address_that_is_somebodys_is_a_claim() {
     let world = knowing(&["fe80::7", "169.254.7.7"]);
     check(&world, &from6("fe80::7"), DropReason::SpoofedIpv6, EVIDENCE);

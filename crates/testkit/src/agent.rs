@@ -203,7 +203,9 @@ impl Agent {
 
     /// One endpoint.
     pub fn endpoint(&self, name: &str) -> Result<Endpoint> {
-        let response = self.try_api("GET", &format!("/api/v1/endpoints/{name}"), None)?;
+        // Names may have a slash in them: NAME/NETWORK.
+        let path = format!("/api/v1/endpoints/{}", name.replace('/', "%2F"));
+        let response = self.try_api("GET", &path, None)?;
         serde_json::from_str(&response.text).with_context(|| format!("endpoint {name}: {}", response.text))
     }
 

@@ -6,10 +6,10 @@ mod containers;
 
 use std::os::unix::fs::symlink;
 
-use containers::{attempts, lab, leaks, rows, sorted, source, talk, wait_bound, wait_gone};
+use containers::{attempts, lab, leaks, rows, sorted, source, talk, until, wait_bound, wait_gone};
 use portcullis_policy::api::{EndpointState, SourceState};
 use portcullis_policy::model::Owner;
-use portcullis_testkit::{Agent, Conflist, Containerd, Forgery, Lab, ping, portcullis, wait_until};
+use portcullis_testkit::{Agent, Conflist, Containerd, Forgery, Lab, ping, portcullis};
 use serde_json::json;
 
 fn bridge() -> Conflist {
@@ -30,10 +30,6 @@ fn chain(network: Conflist, agent: &Agent, containerd: &Containerd) -> Conflist 
         symlink(portcullis().unwrap(), place).unwrap();
     }
     network.chained(json!({"type": "portcullis", "socket": agent.socket()}))
-}
-
-fn source_state(agent: &Agent) -> SourceState {
-    agent.map().unwrap().sources.iter().find(|source| source.kind == Owner::Cri).unwrap().state
 }
 
 #[test]
@@ -63,7 +59,7 @@ fn honest_pods_are_bound_and_boot_without_a_hostile_attempt() {
             containerd.remove_pod(&pod.id).unwrap();
             wait_gone(&agent, name);
         }
-        wait_until("no binding", || agent.endpoints().unwrap().is_empty()).unwrap();
+        until(&agent, "no binding", || agent.endpoints().unwrap().is_empty());
     }
 }
 
@@ -78,7 +74,7 @@ fn a_forger_in_a_pod_gets_nothing_through() {
         // Over CRI alone a pod is known as soon as its sandbox is; its containers come later.
         wait_bound(&agent, "default/mallory", "pods");
         containerd.run_forger(&pod, &Forgery::ALL, 0, 200).unwrap();
-        wait_until("its attempts", || attempts(&agent, "default/mallory") > 300).unwrap();
+        until(&agent, "its attempts", || attempts(&agent, "default/mallory") > 300);
         containerd.remove_pod(&pod.id).unwrap();
         wait_gone(&agent, "default/mallory");
     }
@@ -102,7 +98,7 @@ fn with_the_plugin_the_first_frame_is_checked() {
         assert_eq!(rows(&agent, "default/mallory").len(), 1);
         let endpoint = agent.endpoint(row.endpoint.as_deref().unwrap()).unwrap();
         assert_eq!(endpoint.conflicts, Vec::<String>::new());
-        wait_until("its attempts", || attempts(&agent, "default/mallory") > 300).unwrap();
+        until(&agent, "its attempts", || attempts(&agent, "default/mallory") > 300);
         containerd.remove_pod(&pod.id).unwrap();
         wait_gone(&agent, "default/mallory");
     }
@@ -125,14 +121,14 @@ fn containerd_goes_and_comes_back() {
         (containerd.namespace(&stays.id).unwrap(), containerd.addresses(&far.id).unwrap());
     for killed in [false, true] {
         if killed { containerd.kill_daemon() } else { containerd.stop_daemon() }.unwrap();
-        wait_until("the agent to notice", || source_state(&agent) != SourceState::Connected).unwrap();
+        until(&agent, "the agent to notice", || source_state(&agent, Owner::Cri) != SourceState::Connected);
         let before = attempts(&agent, "default/mallory");
-        wait_until("forgeries", || attempts(&agent, "default/mallory") > before + 100).unwrap();
+        until(&agent, "forgeries", || attempts(&agent, "default/mallory") > before + 100);
         for address in &addresses {
             assert!(ping(&inside, address, 5).unwrap().none_lost(), "{address}");
         }
         containerd.start_daemon().unwrap();
-        wait_until("the agent to be back", || source_state(&agent) == SourceState::Connected).unwrap();
+        until(&agent, "the agent to be back", || source_state(&agent, Owner::Cri) == SourceState::Connected);
         let name = if killed { "after-kill" } else { "after-stop" };
         containerd.run_pod(name, &[]).unwrap();
         wait_bound(&agent, &format!("default/{name}"), "pods");

@@ -4,10 +4,10 @@
 
 mod containers;
 
-use containers::{attempts, lab, leaks, rows, scenarios, source, wait_bound, wait_gone};
+use containers::{attempts, lab, leaks, rows, scenarios, source, source_state, until, wait_bound, wait_gone};
 use portcullis_policy::api::SourceState;
 use portcullis_policy::model::Owner;
-use portcullis_testkit::{Agent, Docker, Forgery, Lab, RunOptions, ping, wait_until};
+use portcullis_testkit::{Agent, Docker, Forgery, Lab, RunOptions, ping};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn start() -> (Agent, Docker, Lab) {
@@ -15,10 +15,6 @@ fn start() -> (Agent, Docker, Lab) {
     let docker = Docker::start(lab.host()).unwrap();
     let agent = containers::agent(&lab, &source("docker", docker.api().socket()));
     (agent, docker, lab)
-}
-
-fn source_state(agent: &Agent) -> SourceState {
-    agent.map().unwrap().sources[0].state
 }
 
 #[test]
@@ -95,17 +91,20 @@ fn the_daemon_goes_and_comes_back() {
     for killed in [false, true] {
         let doomed = docker.api().pid("dies").unwrap();
         if killed { docker.kill_daemon() } else { docker.stop_daemon() }.unwrap();
-        wait_until("the agent to notice", || source_state(&agent) != SourceState::Connected).unwrap();
+        until(&agent, "the agent to notice", || {
+            source_state(&agent, Owner::Docker) != SourceState::Connected
+        });
         // Nobody tells of it: found by the resync.
         kill_process(Pid::from_raw(doomed.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
         let before = attempts(&agent, "mallory");
-        wait_until("forgeries while the daemon is away", || attempts(&agent, "mallory") > before + 100)
-            .unwrap();
+        until(&agent, "forgeries while the daemon is away", || attempts(&agent, "mallory") > before + 100);
         for address in &far {
             assert!(ping(&stays, address, 5).unwrap().none_lost(), "{address}");
         }
         docker.start_daemon().unwrap();
-        wait_until("the agent to be back", || source_state(&agent) == SourceState::Connected).unwrap();
+        until(&agent, "the agent to be back", || {
+            source_state(&agent, Owner::Docker) == SourceState::Connected
+        });
         wait_gone(&agent, "dies");
         wait_bound(&agent, "stays", "blue");
         docker.api().start("dies").unwrap();
@@ -160,6 +159,6 @@ fn the_agent_is_killed_while_containers_come_and_go() {
     wait_bound(&agent, "late", "blue");
     let listener = leaks(&api.namespace("far").unwrap(), "eth0");
     let before = attempts(&agent, "late");
-    wait_until("its forgeries", || attempts(&agent, "late") > before + 100).unwrap();
+    until(&agent, "its forgeries", || attempts(&agent, "late") > before + 100);
     assert_eq!(listener.stop().unwrap(), 0);
 }

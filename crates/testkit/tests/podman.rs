@@ -4,20 +4,16 @@
 
 mod containers;
 
-use containers::{attempts, lab, leaks, scenarios, source, wait_bound, wait_gone};
+use containers::{attempts, lab, leaks, scenarios, source, source_state, until, wait_bound, wait_gone};
 use portcullis_policy::api::SourceState;
 use portcullis_policy::model::Owner;
-use portcullis_testkit::{Agent, Forgery, Lab, Podman, RunOptions, checked_output, ping, wait_until};
+use portcullis_testkit::{Agent, Forgery, Lab, Podman, RunOptions, checked_output, ping};
 
 fn start() -> (Agent, Podman, Lab) {
     let lab = lab();
     let podman = Podman::start(lab.host()).unwrap();
     let agent = containers::agent(&lab, &source("podman", podman.api().socket()));
     (agent, podman, lab)
-}
-
-fn source_state(agent: &Agent) -> SourceState {
-    agent.map().unwrap().sources[0].state
 }
 
 #[test]
@@ -71,17 +67,17 @@ fn the_service_goes_and_comes_back() {
     let listener = leaks(&api.namespace("far").unwrap(), "eth0");
     let (stays, far) = (api.namespace("stays").unwrap(), api.addresses("far", "blue").unwrap());
     podman.stop_service().unwrap();
-    wait_until("the agent to notice", || source_state(&agent) != SourceState::Connected).unwrap();
+    until(&agent, "the agent to notice", || source_state(&agent, Owner::Podman) != SourceState::Connected);
     // Podman needs no service: containers come and go without it.
     let line = |arguments: &[&str]| checked_output(podman.command().unwrap().args(arguments)).unwrap();
     line(&["rm", "--force", "--time", "1", "dies"]);
     let before = attempts(&agent, "mallory");
-    wait_until("forgeries while the service is away", || attempts(&agent, "mallory") > before + 100).unwrap();
+    until(&agent, "forgeries while the service is away", || attempts(&agent, "mallory") > before + 100);
     for address in &far {
         assert!(ping(&stays, address, 5).unwrap().none_lost(), "{address}");
     }
     podman.start_service().unwrap();
-    wait_until("the agent to be back", || source_state(&agent) == SourceState::Connected).unwrap();
+    until(&agent, "the agent to be back", || source_state(&agent, Owner::Podman) == SourceState::Connected);
     wait_gone(&agent, "dies");
     wait_bound(&agent, "stays", "blue");
     podman.api().run("new", &RunOptions::new().network("blue", &[])).unwrap();

@@ -70,14 +70,8 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         )
         .route("/api/v1/map", get(map::show))
         .route("/api/v1/policies", get(policies::list))
-        .route(
-            "/api/v1/policies/{name}",
-            get(policies::show).put(policies::put).delete(policies::remove),
-        )
-        .route(
-            "/api/v1/cni/{container}/{interface}",
-            put(cni::attach).get(cni::show).delete(cni::detach),
-        )
+        .route("/api/v1/policies/{name}", get(policies::show).put(policies::put).delete(policies::remove))
+        .route("/api/v1/cni/{container}/{interface}", put(cni::attach).get(cni::show).delete(cni::detach))
         .route("/api/v1/cni/gc", post(cni::collect))
         .route("/api/v1/events", get(events::stream))
         .route("/api/v1/drops", get(events::drops))

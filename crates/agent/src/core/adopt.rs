@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_abi::{HELD_BINDING, Mode};
-use portcullis_datapath::{
-    Anchor, Datapath, EventStream, Expedited, Gate, Settings, Tables,
-};
+use portcullis_datapath::{Anchor, Datapath, EventStream, Expedited, Gate, Settings, Tables};
 use portcullis_policy::conflict::Claims;
 use portcullis_policy::guard::Policies;
 use portcullis_policy::model::Owner;
@@ -47,7 +45,7 @@ impl Core {
         }
         let (records, lost) = match found {
             Opened::Fresh => (from_journal(&opened.tables), Some("there was no state file".to_owned())),
-            Opened::Existing(records) => (records, None),
+            Opened::Existing(records) => (with_journal(records, &opened), None),
             Opened::Damaged { kept_as, why } => (
                 from_journal(&opened.tables),
                 Some(format!("the state file was damaged ({why}); it is kept as {}", kept_as.display())),
@@ -208,6 +206,16 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// What sources found is written to the disk without haste: the kernel's journal knows better, where there is
+/// one.
+fn with_journal(records: Vec<Record>, opened: &portcullis_datapath::Opened) -> Vec<Record> {
+    if !opened.adopted {
+        return records;
+    }
+    let told = from_journal(&opened.tables).into_iter().filter(|record| record.origin.is_some());
+    records.into_iter().filter(|record| record.origin.is_none()).chain(told).collect()
 }
 
 /// What the kernel remembers of the desired state.

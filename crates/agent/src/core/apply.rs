@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_abi::{FurtherKind, HELD_BINDING, Ipv6, Mac};
-use portcullis_datapath::{
-    Anchor, Attachment, Gate, Hook, HookState, LinkLayer, Method, Site,
-};
+use portcullis_datapath::{Anchor, Attachment, Gate, Hook, HookState, LinkLayer, Method, Site};
 use portcullis_policy::compile::{CompiledBinding, Learned, compile, effective_macs};
 use portcullis_policy::conflict::Resolved;
 use portcullis_policy::guard::Response;

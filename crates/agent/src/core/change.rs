@@ -192,7 +192,11 @@ impl Core {
     }
 
     /// Puts an endpoint into quarantine, or releases it where there is no sentence.
-    pub(super) fn quarantine(&mut self, id_or_name: &str, sentence: Option<Sentence>) -> Result<Endpoint, Fault> {
+    pub(super) fn quarantine(
+        &mut self,
+        id_or_name: &str,
+        sentence: Option<Sentence>,
+    ) -> Result<Endpoint, Fault> {
         let name = self.resolve(id_or_name)?;
         let quarantined = sentence.is_some();
         if !quarantined && let Some(entry) = self.entries.get(&name) {

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_datapath::EventStream;
 use portcullis_inventory::{Change, Netns};
-use portcullis_runtimes::source::{Report, Request};
 use portcullis_policy::api::{
-    ActionOutcome, CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView, State, Status,
+    ActionOutcome, CniAttachment, CniGarbage, ContainerMap, Endpoint, EndpointPatch, Event, PolicyView,
+    State, Status,
 };
 use portcullis_policy::guard::{GatePolicy, Response, Termination};
 use portcullis_policy::model::{Direction, EndpointSpec, Owner};
+use portcullis_runtimes::source::{Report, Request};
 use tokio::sync::{broadcast, mpsc};
 
 use super::adopt::StartError;
@@ -116,6 +117,19 @@ impl Agent {
                 .is_some_and(|bound| bound.attachment.gate() == portcullis_datapath::Gate::Layer3),
             workload: *entry.workload.get_or_init(|| workload(entry)),
         })
+    }
+
+    /// What was written without haste reaches the disk.
+    pub fn settle(&self) {
+        if let Err(error) = self.core().store.settle() {
+            tracing::warn!(%error, "the last changes may be missing on the disk");
+        }
+    }
+
+    /// How people name an interface without an endpoint.
+    #[must_use]
+    pub fn interface_name(&self, netns: u32, ifindex: u32) -> Option<String> {
+        self.core().interface_name(portcullis_datapath::Anchor { netns, ifindex })
     }
 
     /// Learns the addresses of an endpoint anew: one of its own may have been taken for forged.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use portcullis_datapath::Anchor;
-use portcullis_policy::api::{ContainerMap, Endpoint, EndpointState, Interface, MapRow, MapState, SourceStatus};
+use portcullis_policy::api::{
+    ContainerMap, Endpoint, EndpointState, Interface, MapRow, MapState, SourceState, SourceStatus,
+};
 use portcullis_policy::container::{Attachment, AttachmentPlace, Container, HostInterface, Networking};
 use portcullis_policy::model::{Owner, Workload};
 
@@ -31,7 +33,8 @@ impl Core {
         }
         for name in self.entries.keys() {
             let Ok(endpoint) = self.view_by_name(name) else { continue };
-            let anchor = self.entries.get(name).and_then(|entry| entry.bound.as_ref()).map(|bound| bound.anchor);
+            let anchor =
+                self.entries.get(name).and_then(|entry| entry.bound.as_ref()).map(|bound| bound.anchor);
             if anchor.is_none_or(|anchor| !told.contains(&anchor)) {
                 rows.push(self.without_container(endpoint));
             }
@@ -57,9 +60,8 @@ impl Core {
         attachment: &Attachment,
         anchor: Option<Anchor>,
     ) -> MapRow {
-        let name = anchor.and_then(|anchor| {
-            self.names_by_anchor.get(&anchor).or_else(|| self.sourced.get(&anchor))
-        });
+        let name =
+            anchor.and_then(|anchor| self.names_by_anchor.get(&anchor).or_else(|| self.sourced.get(&anchor)));
         let endpoint = name.and_then(|name| self.view_by_name(name).ok());
         let held = anchor.and_then(|anchor| self.ports.get(&anchor)).is_some_and(|port| port.held);
         let (state, message) = match (&endpoint, &attachment.place) {
@@ -80,7 +82,8 @@ impl Core {
         };
         let state = if held && state == MapState::Unbound { MapState::Held } else { state };
         let claims = anchor.map(|anchor| self.fleet.claims(anchor)).unwrap_or_default();
-        let sources: BTreeSet<Owner> = claims.iter().map(|claim| claim.source.kind).chain([source.kind]).collect();
+        let sources: BTreeSet<Owner> =
+            claims.iter().map(|claim| claim.source.kind).chain([source.kind]).collect();
         let base = MapRow {
             container: Some(container.name.clone()),
             workload: container.workload.clone(),
@@ -101,6 +104,12 @@ impl Core {
         }
     }
 
+    /// Whether another source knows what this one could not find out.
+    fn is_told_better(&self, source: &Source, container: &Container) -> bool {
+        let others = self.fleet.sources().filter(|other| other.name != source.name);
+        others.filter_map(|other| other.containers.get(&container.id)).any(|known| !known.anchors.is_empty())
+    }
+
     /// A container without an attachment of its own.
     fn lonely(&self, source: &Source, container: &Container) -> Option<MapRow> {
         let (state, message) = match &container.networking {
@@ -117,6 +126,7 @@ impl Core {
                 (MapState::Shared, format!("it uses the network of {owner}, whose binding covers it"))
             }
             Networking::None => (MapState::NoNetwork, "it has no network".to_owned()),
+            Networking::Own if self.is_told_better(source, container) => return None,
             Networking::Own => (
                 MapState::Unbound,
                 container.trouble.clone().unwrap_or_else(|| "no interface of it is known".to_owned()),
@@ -140,7 +150,10 @@ impl Core {
 
     /// A binding of which no source knows the container.
     fn without_container(&self, endpoint: Endpoint) -> MapRow {
-        let asked = self.fleet.sources().any(|source| source.kind != Owner::Cni);
+        let asked = self
+            .fleet
+            .sources()
+            .any(|source| source.kind != Owner::Cni && source.state == SourceState::Connected);
         let state = match of_endpoint(&endpoint) {
             MapState::Bound if asked => MapState::Orphan,
             state => state,
@@ -211,7 +224,11 @@ fn port_row(anchor: Anchor, port: &Port) -> MapRow {
         workload: Workload::default(),
         network: None,
         inside: None,
-        interface: Some(Interface { name: port.name.clone(), index: Some(anchor.ifindex), netns: port.path() }),
+        interface: Some(Interface {
+            name: port.name.clone(),
+            index: Some(anchor.ifindex),
+            netns: port.path(),
+        }),
         addresses: Vec::new(),
         macs: Vec::new(),
         endpoint: None,

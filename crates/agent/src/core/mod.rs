@@ -11,6 +11,7 @@ mod follow;
 mod handle;
 mod indices;
 mod map;
+mod merge;
 mod place;
 mod plugin;
 mod policies;
@@ -37,8 +38,8 @@ use portcullis_policy::model::Owner;
 
 pub use adopt::StartError;
 pub(crate) use adopt::settings;
-pub(crate) use restore::named_sources;
 pub use handle::{Agent, Suspect};
+pub(crate) use restore::named_sources;
 
 use crate::answer::Sentences;
 use crate::bus::Bus;

@@ -17,13 +17,18 @@ pub(super) const CNI: &str = "cni";
 impl Core {
     /// The plugin is a source that is always there.
     pub(super) fn add_plugin(&mut self) {
-        let mut source = Source::new(CNI, Owner::Cni, None, Treatment { inside: true, ..Treatment::default() });
+        let mut source =
+            Source::new(CNI, Owner::Cni, None, Treatment { inside: true, ..Treatment::default() });
         source.enter(SourceState::Connected, None);
         self.fleet.add(source);
     }
 
     /// Binds an attachment.
-    pub(super) fn cni_attach(&mut self, interface: &str, attachment: CniAttachment) -> Result<Endpoint, Fault> {
+    pub(super) fn cni_attach(
+        &mut self,
+        interface: &str,
+        attachment: CniAttachment,
+    ) -> Result<Endpoint, Fault> {
         let Some(id) = attachment.workload.container.clone().filter(|id| !id.is_empty()) else {
             return Err(Fault::Invalid("the attachment names no container".to_owned()));
         };
@@ -91,7 +96,8 @@ impl Core {
     pub(super) fn cni_get(&self, id: &str, interface: &str) -> Result<Endpoint, Fault> {
         let nothing =
             || Fault::NotFound(format!("nothing is bound for interface {interface} of container {id}"));
-        let known = self.fleet.source(CNI).and_then(|source| source.containers.get(id)).ok_or_else(nothing)?;
+        let known =
+            self.fleet.source(CNI).and_then(|source| source.containers.get(id)).ok_or_else(nothing)?;
         let attachments = known.container.attachments.iter().zip(&known.anchors);
         let (_, anchor) = attachments
             .filter(|(attachment, _)| attachment.inside.as_deref() == Some(interface))

@@ -25,6 +25,9 @@ use crate::fleet::Known;
 /// nobody claims by then is asked about.
 const CLAIM_WITHIN: Duration = Duration::from_secs(3);
 
+/// A port that is held for as long is worth a warning.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
 /// A port that no container claims.
 #[derive(Debug)]
 pub(super) struct Port {
@@ -69,7 +72,8 @@ impl Core {
 
     /// Namespaces in which the sources have bridges.
     pub(super) fn bridge_spaces(&mut self) -> Vec<Arc<Space>> {
-        let bridges = self.fleet.sources().flat_map(|source| &source.networks).filter_map(|n| n.bridge.as_ref());
+        let bridges =
+            self.fleet.sources().flat_map(|source| &source.networks).filter_map(|n| n.bridge.as_ref());
         let paths: BTreeSet<Option<String>> = bridges.map(|bridge| bridge.netns_path.clone()).collect();
         paths.into_iter().filter_map(|path| self.spaces.get(path.as_deref()).ok()).collect()
     }
@@ -81,6 +85,32 @@ impl Core {
             Ok(Some(link)) => self.look_at_link(&space, &link),
             _ => self.port_gone(anchor),
         }
+    }
+
+    /// The name of an interface without an endpoint, where a program of ours stands.
+    pub(super) fn interface_name(&self, anchor: Anchor) -> Option<String> {
+        if let Some(port) = self.ports.get(&anchor) {
+            return Some(port.name.clone());
+        }
+        let (space, _) = self.unbound.get(&anchor)?;
+        space.link_by_index(anchor.ifindex).ok().flatten().map(|link| link.name)
+    }
+
+    /// Interfaces that are held, one sentence each.
+    pub(super) fn held_warnings(&self) -> impl Iterator<Item = String> {
+        let late =
+            |port: &&Port| port.held && port.up_since.is_some_and(|since| since.elapsed() >= WORTH_TELLING);
+        self.ports.values().filter(late).map(|port| {
+            format!(
+                "interface {} is held: it is a port of a container network, and no container claims it yet",
+                port.name
+            )
+        })
+    }
+
+    /// Whether everything that this interface sends is dropped until its container is known.
+    pub(super) fn is_held(&self, anchor: Anchor) -> bool {
+        self.ports.get(&anchor).is_some_and(|port| port.held)
     }
 
     fn space_of(&mut self, netns: u32) -> Option<Arc<Space>> {
@@ -96,7 +126,8 @@ impl Core {
         let bridge = link.master.map(|ifindex| Anchor { netns: space.inode(), ifindex });
         let bridge = bridge.filter(|bridge| self.fleet.sources().any(|source| source.has_bridge(*bridge)));
         let bound = self.names_by_anchor.contains_key(&anchor);
-        let Some(bridge) = bridge.filter(|_| !bound && link.kind.is_pair() && !self.is_exempt(&link.name)) else {
+        let Some(bridge) = bridge.filter(|_| !bound && link.kind.is_pair() && !self.is_exempt(&link.name))
+        else {
             if self.ports.contains_key(&anchor) {
                 self.let_go(anchor, bound);
             }
@@ -153,7 +184,8 @@ impl Core {
                 }
             }
             Err(error) => {
-                let message = format!("interface {} cannot be held until its container is known: {error}", link.name);
+                let message =
+                    format!("interface {} cannot be held until its container is known: {error}", link.name);
                 self.bus.notice("failed", None, message);
             }
         }
@@ -316,7 +348,8 @@ impl Core {
             port.asked = Some(asked);
             return;
         };
-        let answered = sources().all(|source| asked.get(&source.name).is_none_or(|then| source.resyncs > *then));
+        let answered =
+            sources().all(|source| asked.get(&source.name).is_none_or(|then| source.resyncs > *then));
         if !answered {
             return;
         }

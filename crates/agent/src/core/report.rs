@@ -35,7 +35,8 @@ impl Core {
             Report::Gone { id, removed } => {
                 let known = self.fleet.source(source).and_then(|source| source.containers.get(&id));
                 let workload = known.map(|known| known.container.workload.clone());
-                let workload = workload.unwrap_or_else(|| Workload { container: Some(id.clone()), ..Workload::default() });
+                let workload = workload
+                    .unwrap_or_else(|| Workload { container: Some(id.clone()), ..Workload::default() });
                 let touched = self.fleet.take(source, &id);
                 self.settle_all(touched);
                 if removed {
@@ -98,7 +99,8 @@ impl Core {
             || container.workload.labels.get(INSIDE_LABEL).is_some_and(|value| value == "inside");
         let container = self.keep_found(source, container);
         self.sentences.came(&container.workload);
-        let anchors = container.attachments.iter().map(|attachment| self.anchor_of(attachment, inside)).collect();
+        let anchors =
+            container.attachments.iter().map(|attachment| self.anchor_of(attachment, inside)).collect();
         self.fleet.put(source, Known { container, anchors })
     }
 
@@ -135,7 +137,8 @@ impl Core {
     /// Interfaces with endpoints of this source.
     fn sourced_by(&self, source: &str) -> Vec<Anchor> {
         let of = |name: &String| self.entries.get(name).and_then(|entry| entry.record.origin.as_ref());
-        let mine = self.sourced.iter().filter(|(_, name)| of(name).is_some_and(|origin| origin.source == source));
+        let mine =
+            self.sourced.iter().filter(|(_, name)| of(name).is_some_and(|origin| origin.source == source));
         mine.map(|(anchor, _)| *anchor).collect()
     }
 }

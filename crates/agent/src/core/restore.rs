@@ -37,7 +37,11 @@ impl Core {
                 if let Err(error) = self.store.forget(&[id.as_str()]) {
                     tracing::warn!(%error, "cannot forget an endpoint");
                 }
-                self.bus.notice("unbound", Some(&name), format!("endpoint \"{name}\" was not taken over: {why}"));
+                self.bus.notice(
+                    "unbound",
+                    Some(&name),
+                    format!("endpoint \"{name}\" was not taken over: {why}"),
+                );
             }
         }
     }
@@ -52,7 +56,8 @@ impl Core {
         }
         let interface = &record.spec.interface;
         let space = self.spaces.get(interface.netns.as_deref()).map_err(|fault| fault.to_string())?;
-        let link = space.link_by_index(origin.index).ok().flatten().filter(|link| link.name == interface.name);
+        let link =
+            space.link_by_index(origin.index).ok().flatten().filter(|link| link.name == interface.name);
         let Some(link) = link else { return Err("its interface is gone".to_owned()) };
         let anchor = Anchor { netns: space.inode(), ifindex: link.index };
         if self.names_by_anchor.contains_key(&anchor) {
@@ -80,7 +85,9 @@ impl Core {
         self.entries.insert(name, entry);
         if let Some(mut container) = plugged.flatten() {
             // A container may have several attachments, and with them several records.
-            if let Some(known) = self.fleet.source(CNI).and_then(|source| source.containers.get(&container.id)) {
+            if let Some(known) =
+                self.fleet.source(CNI).and_then(|source| source.containers.get(&container.id))
+            {
                 container.attachments.extend(known.container.attachments.iter().cloned());
             }
             self.know(CNI, container);

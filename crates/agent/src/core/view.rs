@@ -14,6 +14,9 @@ use portcullis_policy::model::{Direction, Mode, Owner};
 use super::{Core, Entry, Trouble};
 use crate::control::Fault;
 
+/// Warnings that `status` shows at the most.
+const MOST_WARNINGS: usize = 50;
+
 impl Core {
     pub(super) fn view_by_name(&self, name: &str) -> Result<Endpoint, Fault> {
         let entry = self
@@ -107,7 +110,8 @@ impl Core {
         let by_hand = self.entries.values().filter(|entry| entry.record.origin.is_none());
         let endpoints = by_hand.map(|entry| entry.record.spec.clone()).collect();
         let owner = |name: &str| self.policy_owners.get(name).copied().unwrap_or_default();
-        let policies = self.policies.iter().filter(|policy| owner(&policy.name) != Owner::File).cloned().collect();
+        let policies =
+            self.policies.iter().filter(|policy| owner(&policy.name) != Owner::File).cloned().collect();
         State { endpoints, policies }
     }
 
@@ -132,7 +136,7 @@ impl Core {
             counters: counted(&sum),
             events_lost: sum.lost,
             repairs: self.repairs,
-            warnings: self.warnings.clone(),
+            warnings: self.all_warnings(),
             coverage: self.coverage(),
             sources: self.source_statuses(),
         }
@@ -220,8 +224,26 @@ impl Core {
         }
     }
 
+    /// What an operator should know of, the most important first.
+    fn all_warnings(&self) -> Vec<String> {
+        let conflicts = self.entries.iter().flat_map(|(name, entry)| {
+            entry.conflicts.iter().map(move |conflict| format!("endpoint \"{name}\": {conflict}"))
+        });
+        let mut all: Vec<String> =
+            self.warnings.iter().cloned().chain(conflicts).chain(self.held_warnings()).collect();
+        if all.len() > MOST_WARNINGS {
+            let more = all.len() - MOST_WARNINGS;
+            all.truncate(MOST_WARNINGS);
+            all.push(format!("… and {more} more"));
+        }
+        all
+    }
+
     fn unbound_reason(&self, anchor: Anchor) -> String {
         use portcullis_policy::model::UnboundPolicy::{Allow, Audit, Drop};
+        if self.is_held(anchor) {
+            return "held: everything that it sends is dropped until its container is known".to_owned();
+        }
         match (self.config.unbound, self.unbound.contains_key(&anchor)) {
             (Audit, true) => "no binding: its frames are counted".to_owned(),
             (Drop, true) => "no binding: its frames are dropped".to_owned(),

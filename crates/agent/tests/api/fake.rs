@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use portcullis_agent::control::{BindOptions, Control, Fault, Outcome};
 use portcullis_policy::api::{
-    ActionOutcome, Claimed, ContainerMap, Count, Counters, DropRecord, Endpoint, EndpointPatch,
-    EndpointState, EndpointTotals, Event, Interface, Notice, PolicyView, Sender, SourceState, SourceStatus,
-    State, Status,
+    ActionOutcome, Claimed, CniAttachment, CniGarbage, ContainerMap, Count, Counters, DropRecord, Endpoint,
+    EndpointPatch, EndpointState, EndpointTotals, Event, Interface, Notice, PolicyView, Sender, SourceState,
+    SourceStatus, State, Status,
 };
 use portcullis_policy::guard::{Answer, GatePolicy, Policies, Response};
 use portcullis_policy::model::{EndpointSpec, InterfaceRef, Mode, Owner, UnboundPolicy, Workload};
@@ -261,6 +261,35 @@ impl Control for Fake {
             self.bind(spec, Owner::Api, BindOptions::default())?;
         }
         Ok((u32::try_from(created).unwrap(), 0, u32::try_from(removed).unwrap()))
+    }
+
+    /// What the plugin tells of is an endpoint named `CONTAINER/INTERFACE`; to bind `slow0` takes a while.
+    fn cni_attach(&self, interface: &str, attachment: CniAttachment) -> Result<Endpoint, Fault> {
+        if interface == "slow0" {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let container = attachment.workload.container.clone().unwrap();
+        let spec =
+            EndpointSpec { addresses: attachment.addresses, ..spec(&format!("{container}/{interface}")) };
+        Ok(self.bind(spec, Owner::Cni, BindOptions::default())?.0)
+    }
+
+    fn cni_get(&self, container: &str, interface: &str) -> Result<Endpoint, Fault> {
+        let found = self.endpoint(&format!("{container}/{interface}"));
+        found.map_err(|_| Fault::NotFound(format!("nothing is bound for {interface} of {container}")))
+    }
+
+    fn cni_detach(&self, container: &str, interface: &str) -> bool {
+        self.endpoints.lock().unwrap().remove(&format!("{container}/{interface}")).is_some()
+    }
+
+    fn cni_collect(&self, garbage: CniGarbage) -> u32 {
+        let valid: Vec<String> =
+            garbage.valid.iter().map(|valid| format!("{}/{}", valid.container, valid.interface)).collect();
+        let mut endpoints = self.endpoints.lock().unwrap();
+        let before = endpoints.len();
+        endpoints.retain(|name, endpoint| endpoint.owner != Owner::Cni || valid.contains(name));
+        u32::try_from(before - endpoints.len()).unwrap()
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {

@@ -1,6 +1,7 @@
 //! The API over a core in memory: every path, every kind of error, streams, sockets, golden files.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod cni;
 mod events;
 mod fake;
 mod golden;

@@ -53,11 +53,22 @@ fn table(groups: &[Group<'_>], style: &Style) -> String {
             state(row.state),
             optional(row.network.as_deref()),
             optional(row.inside.as_deref()),
-            row.interface.as_ref().map(at).unwrap_or_default(),
+            interface(row),
             words(&row.addresses),
         ]);
     }
     table.render()
+}
+
+/// The host's side, or that there is none: the long path of a workload's namespace says nothing to people.
+fn interface(row: &MapRow) -> String {
+    match &row.interface {
+        Some(interface) if interface.netns.is_some() && Some(&interface.name) == row.inside.as_ref() => {
+            "(inside)".to_owned()
+        }
+        Some(interface) => at(interface),
+        None => String::new(),
+    }
 }
 
 fn wide_table(groups: &[Group<'_>], now: Timestamp, style: &Style) -> String {
@@ -179,7 +190,7 @@ fn stale(text: &mut String, source: &SourceStatus, now: Timestamp) {
 
 /// `12 containers: 10 bound, 1 host network, 1 UNBOUND`.
 fn summary(groups: &[Group<'_>], sources: &[SourceStatus]) -> String {
-    let (containers, bindings): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.is_container());
+    let (containers, others): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.is_container());
     let mut text = match containers.len() {
         0 => "no containers".to_owned(),
         1 => format!("1 container: {}", counts(&containers)),
@@ -190,13 +201,13 @@ fn summary(groups: &[Group<'_>], sources: &[SourceStatus]) -> String {
         let which = if sources.is_empty() { "none is configured".to_owned() } else { sources.join(", ") };
         let _ = write!(text, ", and no source that could tell of them ({which})");
     }
-    match bindings.len() {
+    match others.len() {
         0 => {}
         1 => {
-            let _ = write!(text, "; 1 binding without a container: {}", counts(&bindings));
+            let _ = write!(text, "; 1 interface without a container: {}", counts(&others));
         }
         many => {
-            let _ = write!(text, "; {many} bindings without a container: {}", counts(&bindings));
+            let _ = write!(text, "; {many} interfaces without a container: {}", counts(&others));
         }
     }
     text

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 
 use portcullis_agent::api::{UnixEndpoint, router, serve_unix};
 use portcullis_agent::control::{BindOptions, Control, Fault, Outcome};
-use portcullis_policy::api::{ContainerMap, 
-    Action, DropRecord, Endpoint, EndpointPatch, Event, Notice, PolicyView, State, Status,
+use portcullis_policy::api::{
+    Action, ContainerMap, DropRecord, Endpoint, EndpointPatch, Event, Notice, PolicyView, State, Status,
 };
 use portcullis_policy::guard::{GatePolicy, Policies};
 use portcullis_policy::model::{EndpointSpec, Owner};
@@ -74,6 +74,19 @@ impl FakeAgent {
         let _nobody = self.core.events.send(event);
     }
 
+    /// Lets the agent know these containers: `name state network runtime app` each.
+    #[allow(dead_code, reason = "not every test file asks for the map")]
+    pub fn knows(&self, containers: &[[&str; 5]]) {
+        let rows = containers.iter().map(|[name, state, network, runtime, app]| {
+            json!({"container": name, "workload": {"runtime": runtime, "container": name, "labels": {"app": app}},
+                   "network": network, "inside": "eth0", "interface": {"name": format!("veth-{name}"), "index": 12,
+                   "netns": null}, "addresses": ["172.18.0.2"], "macs": [], "endpoint": name, "state": state,
+                   "message": null, "sources": ["docker"], "since": null})
+        });
+        let map = json!({"rows": rows.collect::<Vec<_>>(), "sources": []});
+        *self.core.map.lock().unwrap() = serde_json::from_value(map).unwrap();
+    }
+
     /// Lets the agent tell of a drop.
     pub fn tell(&self, drop: DropRecord) {
         let event = Arc::new(Event::Drop(Box::new(drop)));
@@ -115,6 +128,7 @@ struct Core {
 impl Default for Core {
     fn default() -> Self {
         Self {
+            map: Mutex::default(),
             specs: Mutex::default(),
             policies: Mutex::default(),
             history: Mutex::default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
-use portcullis_abi::{Counters, JOURNAL_CHUNK_LEN, JournalKey};
+use portcullis_abi::{Conduct, Counters, JOURNAL_CHUNK_LEN, JournalKey};
 use zerocopy::IntoBytes;
 
 use super::Tables;
@@ -48,16 +48,10 @@ impl Tables {
         Ok(texts)
     }
 
-    /// Brings counters and journal over from tables of another size.
+    /// Brings counters, conduct and journal over from tables of another size, or of an older layout.
     pub(crate) fn carry_over(&self, old: &CarryOver) -> Result<()> {
-        let mut values = vec![Counters::default(); self.cpus];
         for slot in 0..old.counters_len.min(self.slots) {
-            let there = sys::map_lookup(old.counters.as_fd(), &slot, values.as_mut_bytes())
-                .map_err(|source| Error::system("reading old counters", source))?;
-            if there && values.iter().any(|value| *value != Counters::default()) {
-                sys::map_update(self.counters.as_fd(), &slot, values.as_slice())
-                    .map_err(|source| Error::system("carrying counters over", source))?;
-            }
+            self.carry_slot(old, slot)?;
         }
         let Some(journal) = &old.journal else {
             return Ok(());
@@ -71,6 +65,31 @@ impl Tables {
             {
                 self.journal.insert(&key, &value)?;
             }
+        }
+        Ok(())
+    }
+
+    fn carry_slot(&self, old: &CarryOver, slot: u32) -> Result<()> {
+        let mut bytes = vec![0u8; old.counters_size * self.cpus];
+        let there = sys::map_lookup(old.counters.as_fd(), &slot, &mut bytes)
+            .map_err(|source| Error::system("reading old counters", source))?;
+        if there && bytes.iter().any(|byte| *byte != 0) {
+            let mut values = vec![Counters::default(); self.cpus];
+            for (value, old) in values.iter_mut().zip(bytes.chunks(old.counters_size)) {
+                value.as_mut_bytes().iter_mut().zip(old).for_each(|(to, from)| *to = *from);
+            }
+            sys::map_update(self.counters.as_fd(), &slot, values.as_slice())
+                .map_err(|source| Error::system("carrying counters over", source))?;
+        }
+        let Some(conduct) = &old.conduct else {
+            return Ok(());
+        };
+        let mut value = Conduct::default();
+        let there = sys::map_lookup(conduct.as_fd(), &slot, value.as_mut_bytes())
+            .map_err(|source| Error::system("reading old conduct", source))?;
+        // A quarantine that the kernel began must not end by this.
+        if there {
+            self.conduct.write(slot, &value);
         }
         Ok(())
     }

@@ -88,6 +88,9 @@ pub fn tables(settings: &Settings) -> [Table; 11] {
 pub struct CarryOver {
     pub counters: OwnedFd,
     pub counters_len: u32,
+    /// Bytes of one CPU's counters: those of an older layout are the beginning of ours.
+    pub counters_size: usize,
+    pub conduct: Option<OwnedFd>,
     pub journal: Option<OwnedFd>,
 }
 
@@ -123,6 +126,14 @@ pub fn inspect(pins: &Pins, settings: &Settings) -> Result<Found> {
     }
     if found.unusable.is_some() {
         found.carry = carry_over(pins)?;
+    } else if !any {
+        // An agent of an older layout may have counted here.
+        for older in pins.older() {
+            found.carry = match found.carry {
+                None => carry_over(&older)?,
+                carry => carry,
+            };
+        }
     }
     Ok(found)
 }
@@ -155,15 +166,25 @@ fn carry_over(pins: &Pins) -> Result<Option<CarryOver>> {
         return Ok(None);
     };
     let info = sys::map_info(counters.as_fd()).map_err(|source| Error::system("COUNTERS", source))?;
-    if info.kind != PERCPU_ARRAY || info.value_size as usize != size_of::<Counters>() {
+    let counters_size = info.value_size as usize;
+    if info.kind != PERCPU_ARRAY || ![size_of::<Counters>(), Counters::V1_LEN].contains(&counters_size) {
         return Ok(None);
     }
-    let journal = Pins::get(&pins.map("JOURNAL"))?.filter(|fd| {
-        sys::map_info(fd.as_fd()).is_ok_and(|info| {
-            info.kind == HASH
-                && info.key_size as usize == size_of::<JournalKey>()
-                && info.value_size as usize == JOURNAL_CHUNK_LEN
-        })
-    });
-    Ok(Some(CarryOver { counters, counters_len: info.max_entries, journal }))
+    let like = |name: &str, kind, key_size: usize, value_size: usize| {
+        let fd = Pins::get(&pins.map(name))?;
+        Ok(fd.filter(|fd| {
+            sys::map_info(fd.as_fd()).is_ok_and(|info| {
+                info.kind == kind
+                    && info.key_size as usize == key_size
+                    && info.value_size as usize == value_size
+            })
+        }))
+    };
+    Ok(Some(CarryOver {
+        counters,
+        counters_len: info.max_entries,
+        counters_size,
+        conduct: like("CONDUCT", ARRAY, 4, size_of::<Conduct>())?,
+        journal: like("JOURNAL", HASH, size_of::<JournalKey>(), JOURNAL_CHUNK_LEN)?,
+    }))
 }

@@ -9,8 +9,6 @@ use crate::header::{Icmp, Ipv4Header, Udp, be16, protocol};
 use crate::{DropReason, Finding, Packet, Tables};
 
 const MALFORMED: Finding = Finding::Violation(DropReason::Malformed);
-/// 0.0.0.0 where it may not be: it is nobody's.
-const FROM_NOWHERE: Finding = Finding::Mild(DropReason::SpoofedIpv4);
 
 const HEADER_LEN: u32 = 20;
 const VERSION_4_NO_OPTIONS: u8 = 0x45;
@@ -112,24 +110,39 @@ fn verify_icmp<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, ip: &
 }
 
 /// The only uses of an unbound source: a DHCP client that may ask, and IGMP before there is an
-/// address (RFC 3376 section 4.2.13, RFC 4541 section 2.1.1). Both use 0.0.0.0.
+/// address (RFC 3376 section 4.2.13, RFC 4541 section 2.1.1). Both use 0.0.0.0. Else it is evidence if it is
+/// another's, or takes a DHCP server's role.
 #[inline(always)]
 fn verify_unbound<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, ip: &Sized) -> Finding {
-    if ip.header.source != Ipv4::UNSPECIFIED {
-        let foreign = binding.unbound_ipv4(ip.header.source) == Standing::Foreign;
-        return Finding::by_claim(foreign, DropReason::SpoofedIpv4);
+    let udp = match ip.header.protocol {
+        protocol::UDP if be16(ip.header.fragment) & FRAGMENT_OFFSET == 0 && ip.payload_len >= UDP_LEN => {
+            packet.at::<Udp>(ip.payload)
+        }
+        _ => None,
+    };
+    if ip.header.source != Ipv4::UNSPECIFIED || !may_lack_address(packet, binding, ip, udp) {
+        let claims_role = udp.is_some_and(|udp| binding.is_rogue_dhcp(udp));
+        let claims_another = claims_role || binding.unbound_ipv4(ip.header.source) == Standing::Foreign;
+        return Finding::by_claim(claims_another, DropReason::SpoofedIpv4);
     }
+    Finding::Honest
+}
+
+#[inline(always)]
+fn may_lack_address<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    ip: &Sized,
+    udp: Option<Udp>,
+) -> bool {
     if be16(ip.header.fragment) & MORE_FRAGMENTS_OR_OFFSET != 0 {
-        return FROM_NOWHERE;
+        return false;
     }
-    let honest = match ip.header.protocol {
+    match ip.header.protocol {
         protocol::UDP => {
             binding.may(Allow::DHCP_CLIENT)
                 && ip.header.destination == Ipv4::BROADCAST
-                && ip.payload_len >= UDP_LEN
-                && packet
-                    .at::<Udp>(ip.payload)
-                    .is_some_and(|udp| be16(udp.source) == 68 && be16(udp.destination) == 67)
+                && udp.is_some_and(|udp| be16(udp.source) == 68 && be16(udp.destination) == 67)
         }
         protocol::IGMP => {
             ip.header.ttl == 1
@@ -138,8 +151,7 @@ fn verify_unbound<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, ip
                 && packet.at::<Icmp>(ip.payload).is_some_and(|igmp| is_membership(igmp.kind))
         }
         _ => false,
-    };
-    if honest { Finding::Honest } else { FROM_NOWHERE }
+    }
 }
 
 /// IGMP reports (v1, v2, v3) and leave: what a listener says. Queries are a router's.

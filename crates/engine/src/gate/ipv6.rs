@@ -94,13 +94,16 @@ pub(super) fn weigh<P: Packet, T: Tables>(
             DropReason::SpoofedNd
         });
     }
-    if finding == SPOOFED {
-        return finding;
-    }
     let first = offset + HEADER_LEN;
     match walk(packet, header.next_header, first, packet.len()) {
-        Ok(upper) => nd::weigh(packet, binding, &header, upper),
-        Err(_) => finding,
+        Ok(upper) if finding == nd::SPOOFED => nd::weigh(packet, binding, &header, upper),
+        // A DHCP server's role, whoever takes it.
+        Ok(upper) if upper.protocol == protocol::UDP && !upper.headless => {
+            let udp = packet.at::<Udp>(upper.offset);
+            let rogue = udp.is_some_and(|udp| binding.is_rogue_dhcp(udp));
+            Finding::by_claim(rogue, DropReason::SpoofedIpv6)
+        }
+        _ => finding,
     }
 }
 

@@ -38,14 +38,20 @@ impl<T: Tables> Binding<'_, T> {
     /// A UDP header from a bound source to `destination` (IPv4 mapped).
     #[inline(always)]
     pub(super) fn verify_udp(&self, udp: Udp, destination: impl FnOnce() -> Ipv6) -> Finding {
-        let source = be16(udp.source);
-        if (source == DHCPV4_SERVER || source == DHCPV6_SERVER) && !self.may(Allow::DHCP_SERVER) {
+        if self.is_rogue_dhcp(udp) {
             return Finding::Violation(DropReason::RogueDhcp);
         }
         match be16(udp.destination) {
             VXLAN | VXLAN_LINUX | GENEVE | WIREGUARD => self.verify_tunnel(&destination()),
             _ => Finding::Honest,
         }
+    }
+
+    /// Whether a UDP header takes a DHCP server's role, which the endpoint has not.
+    #[inline(always)]
+    pub(super) fn is_rogue_dhcp(&self, udp: Udp) -> bool {
+        let source = be16(udp.source);
+        (source == DHCPV4_SERVER || source == DHCPV6_SERVER) && !self.may(Allow::DHCP_SERVER)
     }
 
     /// Encapsulation to a node's address would let a workload inject packets into the overlay

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use portcullis_abi::{DropReason, Mac};
+use portcullis_abi::{Allow, DropReason, Mac};
 
 use super::World;
 
@@ -49,6 +49,12 @@ impl World {
         let nodes4 = self.nodes4.iter().map(|a| IpAddr::from(*a));
         let nodes6 = self.nodes6.iter().map(|a| IpAddr::from(*a));
         nodes4.chain(nodes6).chain(self.identities.iter().copied()).any(|known| known == address)
+    }
+
+    /// Whether a UDP segment is a DHCP server's, and the endpoint none.
+    pub fn is_rogue_dhcp(&self, segment: &[u8]) -> bool {
+        let port = segment.get(..8).map(|header| u16::from_be_bytes([header[0], header[1]]));
+        matches!(port, Some(67 | 547)) && self.allow & Allow::DHCP_SERVER == 0
     }
 
     /// ARP as it stands in a frame: whoever cannot read its addresses cannot say whose they are.

@@ -124,7 +124,10 @@ impl World {
         let source = header.source_addr();
         if !self.binds4(source) {
             let early = source.is_unspecified() && !header.is_fragmenting_payload();
-            let spoofed = Refusal::when(self.foreign4(source), DropReason::SpoofedIpv4);
+            let serves = header.protocol() == ip_number::UDP
+                && header.fragments_offset().value() == 0
+                && self.is_rogue_dhcp(payload);
+            let spoofed = Refusal::when(serves || self.foreign4(source), DropReason::SpoofedIpv4);
             return honest_if(early && self.may_lack_address(&header, payload), spoofed);
         }
         if self.allow & Allow::NO_SOURCE_ROUTE != 0 && has_source_route(header.options()) {
@@ -206,7 +209,11 @@ impl World {
         if chain.upper == ip_number::IPV6_ICMP && !chain.headless {
             return self.judge_icmpv6(link, &header, &chain);
         }
-        honest_if(self.binds6(header.source_addr()), self.spoofed6(header.source_addr()))?;
+        let mut spoofed = self.spoofed6(header.source_addr());
+        // What lies behind the packet's own end may be read, too: it is refused all the same.
+        let behind = &body[len - chain.rest.len()..];
+        spoofed.evidence |= chain.upper == ip_number::UDP && !chain.headless && self.is_rogue_dhcp(behind);
+        honest_if(self.binds6(header.source_addr()), spoofed)?;
         let to_node = self.nodes6.contains(&header.destination_addr());
         match chain.upper {
             _ if chain.headless => HONEST,

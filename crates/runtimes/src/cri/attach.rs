@@ -44,16 +44,17 @@ impl Search<'_> {
         let mut open: Vec<&InsideLink> = links.iter().filter(|link| comes_from_outside(link)).collect();
         let mut found = self.keep(&mut open);
         let mut told: Vec<&Told> = self.told.iter().filter(|told| !is_covered(told, &found)).collect();
-        told.retain(|told| {
-            let Some(position) = open.iter().position(|link| link.name == told.name) else { return true };
-            let attachment = self.attach(open[position], told);
-            let done = attachment.is_some();
-            if done {
+        let by_name = |told: &Told, link: &InsideLink| link.name == told.name;
+        let by_mac = |told: &Told, link: &InsideLink| told.mac.is_some_and(|mac| link.mac == Some(mac.mac()));
+        for is_it in [&by_name as &dyn Fn(&Told, &InsideLink) -> bool, &by_mac] {
+            told.retain(|told| {
+                let Some(position) = open.iter().position(|link| is_it(told, link)) else { return true };
+                let Some(attachment) = self.attach(open[position], told) else { return true };
                 open.remove(position);
-            }
-            found.extend(attachment);
-            !done
-        });
+                found.push(attachment);
+                false
+            });
+        }
         // Renamed inside: where only one is left on either side, they are the same.
         if let ([told_one], [link]) = (told.as_slice(), open.as_slice())
             && let Some(attachment) = self.attach(link, told_one)

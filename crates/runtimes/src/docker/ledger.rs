@@ -261,12 +261,6 @@ impl Ledger {
         let all = self.known.values().map(|known| &known.container);
         all.filter(|container| container.attachments.iter().any(there)).map(|c| c.id.clone()).collect()
     }
-
-    /// The whole id of a container by its name or the beginning of its id.
-    pub(super) fn named(&self, text: &str) -> Option<String> {
-        let by_name = self.known.values().find(|known| known.container.name == text);
-        by_name.map(|known| known.container.id.clone())
-    }
 }
 
 /// What a list says beyond what was known.

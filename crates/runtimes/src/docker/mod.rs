@@ -90,7 +90,9 @@ async fn serve(config: &SourceConfig, mut requests: mpsc::Receiver<Request>, wis
         tokio::select! {
             request = requests.recv(), if open => match request {
                 None => open = false,
-                Some(Request::LookAt(id)) => wishes.add(|wanted| drop(wanted.containers.insert(id))),
+                Some(Request::LookAt(id)) => wishes.add(|wanted| {
+                    wanted.containers.insert(id);
+                }),
                 Some(Request::Resync) => wishes.add(|wanted| wanted.everything = true),
                 Some(Request::Terminate { id, how, answer }) => ending.push({
                     let client = client.clone();

@@ -9,7 +9,8 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use portcullis_policy::api::{MapRow, MapState};
+use portcullis_policy::api::{MapRow, MapState, SourceState};
+use portcullis_policy::model::Owner;
 use portcullis_testkit::{
     Agent, AgentOptions, FORGED, Lab, Listener, Namespace, PATIENCE, tagged_payload, wait_until,
 };
@@ -44,12 +45,7 @@ pub fn wait_row(agent: &Agent, container: &str, what: &str, wanted: impl Fn(&Map
         if let Some(row) = found.iter().find(|row| wanted(row)) {
             return row.clone();
         }
-        assert!(
-            start.elapsed() < PATIENCE / 4,
-            "{container} was never {what}; the map: {:#?}\nthe log:\n{}",
-            agent.map(),
-            agent.log()
-        );
+        assert!(start.elapsed() < PATIENCE / 4, "{container} was never {what}; {}", findings(agent));
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -69,12 +65,27 @@ pub fn wait_state(agent: &Agent, container: &str, state: MapState) -> MapRow {
 /// Waits until nothing is known or bound of a container.
 pub fn wait_gone(agent: &Agent, container: &str) {
     let of_it = |name: Option<&str>| name == Some(container);
-    wait_until("a container to be gone from the map", || {
+    until(agent, "a container to be gone from the map", || {
         let endpoints = agent.endpoints().unwrap();
         rows(agent, container).is_empty()
             && !endpoints.iter().any(|endpoint| of_it(endpoint.workload.name.as_deref()))
-    })
-    .unwrap_or_else(|error| panic!("{error}; the map: {:#?}\nthe log:\n{}", agent.map(), agent.log()));
+    });
+}
+
+/// Waits for something, and says all that is known where it never comes.
+pub fn until(agent: &Agent, what: &str, look: impl FnMut() -> bool) {
+    wait_until(what, look).unwrap_or_else(|error| panic!("{error}; {}", findings(agent)));
+}
+
+/// How a source stands.
+pub fn source_state(agent: &Agent, kind: Owner) -> SourceState {
+    agent.map().unwrap().sources.iter().find(|source| source.kind == kind).unwrap().state
+}
+
+/// What there is to see where a test fails.
+fn findings(agent: &Agent) -> String {
+    let (status, map) = agent.api("GET", "/api/v1/map", None).unwrap_or_default();
+    format!("the map ({status}): {map:#}\nthe log:\n{}", agent.log())
 }
 
 /// Hostile attempts of everything that is bound for a container.

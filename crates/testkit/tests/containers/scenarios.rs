@@ -2,9 +2,9 @@
 
 use portcullis_policy::api::{EndpointState, MapState};
 use portcullis_policy::model::Owner;
-use portcullis_testkit::{Agent, Engine, Forgery, Lab, NetworkOptions, RunOptions, ping, wait_until};
+use portcullis_testkit::{Agent, Engine, Forgery, Lab, NetworkOptions, RunOptions, ping};
 
-use super::{attempts, leaks, rows, sorted, talk, wait_bound, wait_gone, wait_row, wait_state};
+use super::{attempts, leaks, rows, sorted, talk, until, wait_bound, wait_gone, wait_row, wait_state};
 
 /// A dual-stack bridge network whose interface on the host is known.
 pub fn dual(api: &Engine, name: &str, number: u8) {
@@ -80,10 +80,9 @@ pub fn networks_come_and_go_while_a_container_runs(agent: &Agent, api: &Engine) 
     }
 
     api.network_disconnect("red", "web").unwrap();
-    wait_until("its binding in red to go", || {
+    until(agent, "its binding in red to go", || {
         rows(agent, "web").iter().all(|row| row.network.as_deref() != Some("red"))
-    })
-    .unwrap();
+    });
     for address in api.addresses("far", "green").unwrap() {
         assert!(ping(&inside, &address, 5).unwrap().none_lost(), "{address}");
     }
@@ -106,8 +105,7 @@ pub fn a_container_that_forges_from_its_first_instruction(agent: &Agent, api: &E
         api.run(&name, &mallory).unwrap();
         let row = wait_bound(agent, &name, "blue");
         let endpoint = row.endpoint.unwrap();
-        wait_until("its attempts to be counted", || agent.endpoint(&endpoint).unwrap().attempts > 500)
-            .unwrap_or_else(|error| panic!("{error}: {:?}", agent.endpoint(&endpoint)));
+        until(agent, "its attempts to be counted", || agent.endpoint(&endpoint).unwrap().attempts > 500);
         assert_eq!(listener.count(), 0, "round {round}");
         api.remove(&name).unwrap();
         wait_gone(agent, &name);
@@ -140,7 +138,7 @@ pub fn an_address_is_used_again_at_once(agent: &Agent, api: &Engine) {
         api.remove(&name).unwrap();
     }
     wait_gone(agent, "tenant-3");
-    wait_until("bindings of the dead to go", || agent.endpoints().unwrap().len() == 1).unwrap();
+    until(agent, "bindings of the dead to go", || agent.endpoints().unwrap().len() == 1);
 }
 
 /// What has no host side of its own is said, each in its way.
@@ -166,7 +164,7 @@ pub fn what_cannot_be_bound_is_said(lab: &Lab, agent: &Agent, api: &Engine) {
     let forger = RunOptions::new().mode("container:web").forging("eth0", &[Forgery::Ipv4], 0, 500);
     api.run("mallory", &forger).unwrap();
     let endpoint = web.endpoint.unwrap();
-    wait_until("its forgeries", || agent.endpoint(&endpoint).unwrap().attempts > 100).unwrap();
+    until(agent, "its forgeries", || agent.endpoint(&endpoint).unwrap().attempts > 100);
     for name in ["mallory", "direct", "alone", "node", "sidecar", "web"] {
         api.remove(name).unwrap();
         wait_gone(agent, name);

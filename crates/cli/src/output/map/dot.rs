@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use portcullis_policy::api::{ContainerMap, MapRow, MapState};
 
 use super::super::clean;
-use super::super::endpoint::at;
 use super::group::{Group, groups};
 
 const HEAD: &str = "\
@@ -68,7 +67,8 @@ fn container(text: &mut String, place: usize, group: &Group<'_>) {
 }
 
 fn interface(text: &mut String, id: &str, row: &MapRow) {
-    let host = row.interface.as_ref().map(at);
+    let host = super::interface(row);
+    let host = (!host.is_empty()).then_some(host);
     let label: Vec<_> = host.into_iter().chain(row.addresses.iter().cloned()).collect();
     let _ = writeln!(
         text,

@@ -17,7 +17,7 @@ pub const LOUDEST_LAST: [MapState; 9] = [
     MapState::Unbound,
 ];
 
-/// All rows of one container; or one binding that has none.
+/// All rows of one container; or one interface that has none.
 pub struct Group<'a> {
     /// Its rows; at least one.
     pub rows: Vec<&'a MapRow>,
@@ -82,10 +82,13 @@ pub fn groups(rows: &[MapRow]) -> Vec<Group<'_>> {
     groups
 }
 
-/// What the rows of one container have in common.
+/// What the rows of one container have in common: its id, whichever source tells of it, or its name there.
 fn identity(row: &MapRow) -> Option<(&str, &str)> {
-    let name = row.workload.container.as_deref().or(row.container.as_deref())?;
-    Some((row.workload.runtime.as_deref().unwrap_or_default(), name))
+    match (&row.workload.container, &row.container) {
+        (Some(id), _) => Some(("", id)),
+        (None, Some(name)) => Some((row.workload.runtime.as_deref().unwrap_or_default(), name)),
+        (None, None) => None,
+    }
 }
 
 fn loudness(state: MapState) -> usize {

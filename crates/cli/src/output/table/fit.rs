@@ -32,7 +32,7 @@ impl Need {
     /// A name: whole, unless it is longer than two fifths of the terminal.
     pub fn name(most: usize, columns: usize) -> Self {
         let good = most.min((columns * 2 / 5).max(PIECE));
-        Self { least: most.min(PIECE), good, most }
+        Self { least: most.min(PIECE), good, most: good }
     }
 }
 
@@ -83,10 +83,10 @@ mod tests {
     fn texts_wrap_before_columns_go_and_columns_go_before_names_break() {
         let needs = [Need::name(30, 60), Need::whole(8), Need::text(10, 40)];
         assert_eq!(widths(&needs, &[1], 60), [Some(24), Some(8), Some(24)]);
-        let needs = [Need::name(30, 75), Need::whole(20), Need::text(10, 40)];
+        let needs = [Need::name(30, 80), Need::whole(20), Need::text(10, 40)];
         assert_eq!(widths(&needs, &[1], 75), [Some(30), Some(20), Some(21)]);
         assert_eq!(widths(&needs, &[1], 62), [Some(30), None, Some(30)]);
-        assert_eq!(widths(&needs, &[1], 40), [Some(26), None, Some(12)]);
+        assert_eq!(widths(&needs, &[1], 40), [Some(25), None, Some(13)]);
     }
 
     #[test]
