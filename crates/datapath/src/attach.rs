@@ -243,6 +243,14 @@ impl Datapath {
         namespace.within(|| attachments.iter().map(|attachment| attachment.state()).collect())
     }
 
+    /// Programs on a hook in the order in which they run, by id, whosever they are. Filters on clsact are not
+    /// among them.
+    pub fn programs_on(&self, namespace: &Namespace, site: Site) -> Result<Vec<u32>> {
+        namespace
+            .within(|| sys::query(site.ifindex, site.attach_type()))?
+            .map_err(|source| attach_error(site, source))
+    }
+
     /// Puts back pins of links that somebody removed; answers how many.
     pub fn repair_link_pins<'a>(&self, attachments: impl Iterator<Item = &'a Attachment>) -> Result<u32> {
         let there: std::collections::HashSet<String> =

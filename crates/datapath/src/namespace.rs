@@ -5,6 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+
 use crate::error::{Error, Result};
 use crate::sys;
 
@@ -42,6 +45,18 @@ impl Namespace {
     #[must_use]
     pub const fn inode(&self) -> u32 {
         self.inode
+    }
+
+    /// Indices of its interfaces.
+    pub(crate) fn interfaces(&self) -> Result<Vec<u32>> {
+        self.within(|| {
+            let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            let table = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+            let names = table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+            // One that has gone since has no index.
+            Ok(names.filter_map(|name| name_to_index(&socket, name).ok()).collect())
+        })?
+        .map_err(|source| Error::system("listing interfaces", source))
     }
 
     /// Runs `f` inside: on a thread of its own, unless it is the process's own namespace.

@@ -224,19 +224,13 @@ impl Datapath {
     /// Takes everything of ours out of the kernel: bindings, filters, pins, those of older layouts too.
     /// Filters in other network namespaces than this process's stay, without a binding.
     pub fn take_down(&self, tables: &Tables) -> Result<()> {
-        let namespace = Namespace::current()?;
         for (anchor, _) in tables.all_anchors()? {
             tables.point(anchor, 0)?;
-            if !self.features.tcx && anchor.netns == namespace.inode() {
-                for hook in [Hook::Ingress, Hook::Egress] {
-                    clsact::detach(anchor.ifindex, hook)
-                        .map_err(|source| Error::system("taking a filter off", source))?;
-                }
-            }
         }
+        let filters = if self.features.tcx { Ok(()) } else { take_filters_off() };
         self.retire_older();
         self.unpin_all();
-        Ok(())
+        filters
     }
 
     /// Removes all pins: with the last descriptor the gate is gone.
@@ -308,6 +302,19 @@ impl Datapath {
         }
         loader.load(OBJECT).map_err(|source| load_error("tables", source))
     }
+}
+
+/// Takes our filters off all interfaces of this namespace, those of older layouts too; says what went wrong
+/// first.
+fn take_filters_off() -> Result<()> {
+    let mut outcome = Ok(());
+    for ifindex in Namespace::current()?.interfaces()? {
+        for hook in [Hook::Ingress, Hook::Egress] {
+            let off = clsact::detach(ifindex, hook);
+            outcome = outcome.and(off.map_err(|source| Error::system("taking a filter off", source)));
+        }
+    }
+    outcome
 }
 
 fn load_program(ebpf: &mut Ebpf, gate: Gate) -> Result<Program> {

@@ -38,13 +38,15 @@ pub fn check(report: &mut Report) {
     report.check("event-budget", || event_budget(&identity));
 }
 
-fn tcp4(identity: &Identity, mac: Mac, source: Ipv4) -> Vec<u8> {
+/// A TCP segment from a source.
+pub fn tcp4(identity: &Identity, mac: Mac, source: Ipv4) -> Vec<u8> {
     let mut packet = Ipv4Packet::new(source, identity.gateway4(), protocol::TCP, Vec::new());
     packet.payload = Tcp::new(40_000, 443, Tcp::SYN, []).to_bytes(packet.pseudo());
     ethernet(identity.far_mac, mac, ethertype::IPV4, &packet.to_bytes())
 }
 
-fn udp6(identity: &Identity, mac: Mac, source: Ipv6) -> Vec<u8> {
+/// A UDP datagram from a source.
+pub fn udp6(identity: &Identity, mac: Mac, source: Ipv6) -> Vec<u8> {
     let mut packet = Ipv6Packet::new(source, identity.gateway6(), protocol::UDP, Vec::new());
     packet.payload = Udp::new(40_000, 53, [0; 8]).to_bytes(packet.pseudo());
     ethernet(identity.far_mac, mac, ethertype::IPV6, &packet.to_bytes())
@@ -71,7 +73,8 @@ fn bound(
     Ok(kernel)
 }
 
-fn own4(identity: &Identity) -> Result<Ipv4> {
+/// The address that is bound.
+pub fn own4(identity: &Identity) -> Result<Ipv4> {
     identity.ipv4.context("the identity has no IPv4 address")
 }
 

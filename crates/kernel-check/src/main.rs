@@ -6,6 +6,7 @@
 //! leaves nothing behind.
 
 mod adopt;
+mod answer;
 mod bindings;
 mod kernel;
 mod live;
@@ -77,6 +78,7 @@ fn check_all() -> ExitCode {
     if programs::check(&mut report) {
         suite::check(&mut report);
         bindings::check(&mut report);
+        answer::check(&mut report);
         live::check(&mut report);
         netkit::check(&mut report);
     }

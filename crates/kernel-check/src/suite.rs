@@ -64,7 +64,7 @@ fn one(kernel: &mut Kernel, case: &Case) -> Result<bool> {
         };
         let (want, expected) = owed(case, before, frame.len() as u64);
         let mut after = kernel.counters()?;
-        (after.unsampled, after.lost) = (before.unsampled, before.lost);
+        (after.unsampled, after.lost, after.mild) = (before.unsampled, before.lost, before.mild);
         // An odd but honest frame also counts its reason.
         if case.expect.is_pass() {
             after.reasons = before.reasons;

@@ -6,7 +6,9 @@ mod containers;
 
 use std::os::unix::fs::symlink;
 
-use containers::{attempts, lab, leaks, rows, sorted, source, talk, until, wait_bound, wait_gone};
+use containers::{
+    attempts, lab, leaks, rows, sorted, source, source_state, talk, until, wait_bound, wait_gone,
+};
 use portcullis_policy::api::{EndpointState, SourceState};
 use portcullis_policy::model::Owner;
 use portcullis_testkit::{Agent, Conflist, Containerd, Forgery, Lab, ping, portcullis};

@@ -74,6 +74,7 @@ impl Core {
             unbound: HashMap::new(),
             fleet: Fleet::default(),
             sourced: HashMap::new(),
+            asked: HashMap::new(),
             ports: HashMap::new(),
             identities_stale: true,
             policies: Policies::default(),

@@ -1,10 +1,8 @@
 //! Changes of the desired state, asked for by somebody.
 
-use std::collections::BTreeSet;
-
 use portcullis_abi::Counters;
-use portcullis_datapath::Expedited;
-use portcullis_policy::api::{Endpoint, EndpointPatch, State};
+use portcullis_datapath::{Anchor, Expedited};
+use portcullis_policy::api::{Endpoint, EndpointPatch};
 use portcullis_policy::model::{EndpointSpec, Owner};
 
 use super::{Core, Entry, Trouble};
@@ -94,7 +92,10 @@ impl Core {
                 entry.record.spec = spec;
                 (entry, outcome)
             }
-            None => (self.new_entry(spec, owner)?, Outcome::Created),
+            None => (
+                self.take_from_source(&spec, owner).map_or_else(|| self.new_entry(spec, owner), Ok)?,
+                Outcome::Created,
+            ),
         };
         let result =
             self.apply(&mut entry).and_then(|()| match (&entry.trouble, outcome, options.allow_missing) {
@@ -107,11 +108,45 @@ impl Core {
         self.names_by_id.insert(id, name.clone());
         self.entries.insert(name.clone(), entry);
         match result {
-            Ok(()) => Ok((name, outcome, before)),
+            Ok(()) => {
+                self.hear_sources(&name);
+                Ok((name, outcome, before))
+            }
             Err(fault) => {
+                let anchor = self.anchor_of_entry(&name);
                 self.undo(&name, before);
+                self.settle_all(anchor.into_iter().collect());
                 Err(fault)
             }
+        }
+    }
+
+    /// Whoever binds by hand rules over sources: the endpoint that a source has at this interface becomes the
+    /// new one, and its frames never meet anything in between.
+    fn take_from_source(&mut self, spec: &EndpointSpec, owner: Owner) -> Option<Entry> {
+        let space = self.spaces.get(spec.interface.netns.as_deref()).ok()?;
+        let link = space.link_by_name(&spec.interface.name).ok()??;
+        let anchor = Anchor { netns: space.inode(), ifindex: link.index };
+        let name = self.sourced.remove(&anchor)?;
+        let mut entry = self.entries.remove(&name)?;
+        self.rename(&mut entry, &spec.name);
+        let quarantined = entry.record.spec.quarantined || spec.quarantined;
+        entry.record.spec = EndpointSpec { quarantined, ..spec.clone() };
+        entry.record.owner = owner;
+        entry.record.origin = None;
+        Some(entry)
+    }
+
+    fn anchor_of_entry(&self, name: &str) -> Option<Anchor> {
+        self.entries.get(name)?.bound.as_ref().map(|bound| bound.anchor)
+    }
+
+    /// What sources say of an interface that is bound by hand now is compared with that.
+    fn hear_sources(&mut self, name: &str) {
+        if let Some(anchor) = self.anchor_of_entry(name)
+            && !self.fleet.claims(anchor).is_empty()
+        {
+            self.settle_all([anchor].into());
         }
     }
 
@@ -227,75 +262,6 @@ impl Core {
         let result = self.apply(&mut entry);
         self.entries.insert(name.to_owned(), entry);
         result.and_then(|()| self.save(&[name])).inspect_err(|_| self.undo(name, Some(before)))
-    }
-
-    /// Makes the API's part of the desired state this one.
-    pub(super) fn apply_state(&mut self, mut state: State) -> Result<(u32, u32, u32), Fault> {
-        let policies = std::mem::take(&mut state.policies);
-        let specs = state.validate().map_err(|errors| {
-            Fault::Invalid(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
-        let specs: Vec<EndpointSpec> = specs.into_iter().map(|spec| spec.into_inner()).collect();
-        let policies_before = self.state().policies;
-        let counts = self.replace_policies(policies)?;
-        match self.apply_endpoints(specs) {
-            Ok((created, updated, removed)) => {
-                Ok((created + counts.0, updated + counts.1, removed + counts.2))
-            }
-            Err(fault) => {
-                self.replace_policies(policies_before)?;
-                Err(fault)
-            }
-        }
-    }
-
-    fn apply_endpoints(&mut self, specs: Vec<EndpointSpec>) -> Result<(u32, u32, u32), Fault> {
-        let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let before: Vec<Record> = self
-            .entries
-            .values()
-            .filter(|entry| entry.record.owner == Owner::Api)
-            .map(|entry| entry.record.clone())
-            .collect();
-        let surplus: Vec<&Record> =
-            before.iter().filter(|record| !wanted.contains(record.spec.name.as_str())).collect();
-        let removed = surplus.len() as u32;
-        // What goes makes room for what comes; if that fails, everything is put back.
-        for record in &surplus {
-            self.unbind(&record.spec.name)?;
-        }
-        let results = self.bind_many(specs, Owner::Api, BindOptions { allow_missing: true });
-        let (mut created, mut updated) = (0, 0);
-        for result in results {
-            match result {
-                Ok((_, Outcome::Created)) => created += 1,
-                Ok((_, Outcome::Updated)) => updated += 1,
-                Ok((_, Outcome::Unchanged)) => {}
-                Err(fault) => {
-                    self.put_back_all(before)?;
-                    return Err(fault);
-                }
-            }
-        }
-        Ok((created, updated, removed))
-    }
-
-    fn put_back_all(&mut self, before: Vec<Record>) -> Result<(), Fault> {
-        let names: BTreeSet<String> = before.iter().map(|record| record.spec.name.clone()).collect();
-        let extra: Vec<String> = self
-            .entries
-            .values()
-            .filter(|entry| entry.record.owner == Owner::Api && !names.contains(&entry.record.spec.name))
-            .map(|entry| entry.record.spec.name.clone())
-            .collect();
-        for name in extra {
-            self.unbind(&name)?;
-        }
-        let specs = before.into_iter().map(|record| record.spec).collect();
-        for result in self.bind_many(specs, Owner::Api, BindOptions { allow_missing: true }) {
-            result?;
-        }
-        Ok(())
     }
 
     /// Writes records to disk and to the kernel's journal.

@@ -29,7 +29,7 @@ impl Looks {
     }
 
     /// Takes one look; none left: it is due later.
-    fn take(&mut self) -> bool {
+    pub(super) fn take(&mut self) -> bool {
         let earned = self.since.elapsed().as_millis() / LOOK_EVERY.as_millis();
         if earned > 0 {
             let earned = u8::try_from(earned).unwrap_or(LOOKS_AT_ONCE);

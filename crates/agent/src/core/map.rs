@@ -148,18 +148,29 @@ impl Core {
         })
     }
 
-    /// A binding of which no source knows the container.
-    fn without_container(&self, endpoint: Endpoint) -> MapRow {
-        let asked = self
+    /// Whether there should be a container, and no source that could know it does: the binding names one, or
+    /// its interface is a port of a runtime's bridge.
+    fn misses_container(&self, endpoint: &Endpoint) -> bool {
+        let mut asked = self
             .fleet
             .sources()
-            .any(|source| source.kind != Owner::Cni && source.state == SourceState::Connected);
+            .filter(|source| source.kind != Owner::Cni && source.state == SourceState::Connected);
+        if endpoint.workload.container.is_some() && asked.next().is_some() {
+            return true;
+        }
+        let scope = self.entries.get(&endpoint.name).and_then(|entry| entry.scope);
+        let bridge = scope.and_then(|scope| Some(Anchor { netns: scope.netns, ifindex: scope.master? }));
+        bridge.is_some_and(|bridge| asked.any(|source| source.has_bridge(bridge)))
+    }
+
+    /// A binding of which no source knows the container.
+    fn without_container(&self, endpoint: Endpoint) -> MapRow {
         let state = match of_endpoint(&endpoint) {
-            MapState::Bound if asked => MapState::Orphan,
+            MapState::Bound if self.misses_container(&endpoint) => MapState::Orphan,
             state => state,
         };
         let message = (state == MapState::Orphan && endpoint.message.is_none())
-            .then(|| "bound by hand; no source knows a container at its interface".to_owned());
+            .then(|| "bound by hand; no source knows its container".to_owned());
         let base = MapRow {
             container: endpoint.workload.name.clone().or_else(|| endpoint.workload.pod.clone()),
             workload: endpoint.workload.clone(),
@@ -180,6 +191,7 @@ impl Core {
 
 fn with_endpoint(row: MapRow, endpoint: Endpoint) -> MapRow {
     MapRow {
+        workload: endpoint.workload,
         interface: Some(endpoint.interface),
         addresses: endpoint.addresses,
         macs: endpoint.macs,

@@ -23,6 +23,7 @@ mod sourced;
 mod tripped;
 mod unbound;
 mod view;
+mod whole;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
@@ -74,6 +75,8 @@ pub struct Core {
     fleet: Fleet,
     /// Endpoints that sources found, by their interface.
     sourced: HashMap<Anchor, String>,
+    /// How often sources were asked to look at containers again.
+    asked: HashMap<String, follow::Looks>,
     /// Ports of the runtimes' bridges that no container claims.
     ports: HashMap<Anchor, ports::Port>,
     /// Some endpoint is gone whose link-local addresses the kernel still knows.

@@ -22,8 +22,9 @@ use super::place::{Place, Space};
 use crate::fleet::Known;
 
 /// A container's start takes a runtime no longer than this from the moment that its interface is up: what
-/// nobody claims by then is asked about.
-const CLAIM_WITHIN: Duration = Duration::from_secs(3);
+/// nobody claims by then is asked about. Runtimes that tell of a container before it has an interface (Docker)
+/// are waited for as long as they like.
+const CLAIM_WITHIN: Duration = Duration::from_millis(800);
 
 /// A port that is held for as long is worth a warning.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -290,6 +291,10 @@ impl Core {
             return;
         }
         let Ok(Some(link)) = port.space.link_by_index(anchor.ifindex) else { return };
+        // In its container already, where nothing has run yet; before, its MAC is a random one.
+        if link.peer.is_none_or(|peer| peer.netnsid.is_none()) {
+            return;
+        }
         let Some(mac) = port.space.peer_mac(&link) else { return };
         let host = HostInterface {
             netns: anchor.netns,
@@ -331,12 +336,18 @@ impl Core {
         let waiting: Vec<Anchor> = self
             .ports
             .iter()
-            .filter(|(_, port)| port.held && !port.failed && due(port))
+            .filter(|(_, port)| port.held && !port.failed && due(port) && !self.is_awaited(port.bridge))
             .map(|(anchor, _)| *anchor)
             .collect();
         for anchor in waiting {
             self.ask_about(anchor);
         }
+    }
+
+    /// Whether a container is about to appear at this bridge.
+    fn is_awaited(&self, bridge: Anchor) -> bool {
+        let known = self.fleet.sources().flat_map(|source| source.containers.values());
+        known.into_iter().any(|known| expects(known, bridge).next().is_some())
     }
 
     fn ask_about(&mut self, anchor: Anchor) {

@@ -49,17 +49,21 @@ impl Core {
 
     fn source_is(&mut self, name: &str, state: SourceState, message: Option<String>) {
         let Some(source) = self.fleet.source_mut(name) else { return };
+        if state == SourceState::Connecting && source.state == SourceState::Connected {
+            // What it says anew replaces what it said; until then that stands.
+            return;
+        }
         if !source.enter(state, message.clone()) {
             return;
         }
         let words = match state {
-            SourceState::Absent => "its socket does not exist; it is watched for",
-            SourceState::Connecting => "connecting",
-            SourceState::Connected => "connected",
-            SourceState::Failing => "failing; what it said before holds until it is back",
+            SourceState::Absent => "has no socket; it is watched for",
+            SourceState::Connecting => "is being connected to",
+            SourceState::Connected => "is connected",
+            SourceState::Failing => "fails; what it said before holds until it is back",
         };
         let why = message.map_or_else(String::new, |message| format!(": {message}"));
-        self.bus.notice("source", None, format!("source {name} is {words}{why}"));
+        self.bus.notice("source", None, format!("source {name} {words}{why}"));
     }
 
     /// The whole truth of a source: what it does not name is gone.

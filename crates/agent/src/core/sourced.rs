@@ -10,6 +10,7 @@ use portcullis_datapath::{Anchor, HookState};
 use portcullis_policy::model::{EndpointSpec, Owner};
 use portcullis_runtimes::source::Request;
 
+use super::follow::Looks;
 use super::merge::{agreed, fill, wished_name};
 use super::plugin::CNI;
 use super::{Core, Entry, Trouble};
@@ -23,6 +24,9 @@ struct Wanted {
     origin: Origin,
     conflicts: Vec<String>,
 }
+
+/// Containers of which it is remembered how often they were asked about.
+const MOST_ASKED: usize = 4096;
 
 impl Core {
     /// Makes the endpoints of these interfaces what the sources say now.
@@ -237,9 +241,22 @@ impl Core {
         for (source, container) in self.fleet.lose(anchor) {
             if source == CNI {
                 self.cni_lost(&container);
-            } else if let Some(source) = self.fleet.source(&source) {
-                source.ask(Request::LookAt(container));
+            } else {
+                self.ask_again(&source, container);
             }
+        }
+    }
+
+    /// Has a source look at a container again, unless it was asked too often lately: then its next full list
+    /// will have to do.
+    fn ask_again(&mut self, source: &str, container: String) {
+        if self.asked.len() > MOST_ASKED {
+            self.asked.clear();
+        }
+        if self.asked.entry(container.clone()).or_insert_with(Looks::new).take()
+            && let Some(source) = self.fleet.source(source)
+        {
+            source.ask(Request::LookAt(container));
         }
     }
 
@@ -262,7 +279,7 @@ impl Core {
     }
 
     /// Gives an endpoint that is out of the list another name.
-    fn rename(&mut self, entry: &mut Entry, name: &str) {
+    pub(super) fn rename(&mut self, entry: &mut Entry, name: &str) {
         let before = std::mem::replace(&mut entry.record.spec.name, name.to_owned());
         if before == name {
             return;

@@ -62,7 +62,7 @@ impl Core {
                 EndpointState::Active if conduct.is_quarantined() => EndpointState::Quarantined,
                 state => state,
             },
-            message: message(entry),
+            message: message(entry).or_else(|| self.why_quarantined(entry)),
             allow: spec.allow.clone(),
             vlans: spec.vlans.iter().map(|vlan| vlan.number()).collect(),
             ethertypes: spec.ethertypes.iter().map(ToString::to_string).collect(),
@@ -77,6 +77,16 @@ impl Core {
             since: entry.record.since.to_string(),
             counters: self.counters(entry.record.slot),
         }
+    }
+
+    /// Why an endpoint is in quarantine, and until when.
+    fn why_quarantined(&self, entry: &Entry) -> Option<String> {
+        if !entry.record.spec.quarantined {
+            return None;
+        }
+        let sentence = self.sentences.of(&entry.record.spec)?;
+        let until = sentence.until.map(|until| format!("; it ends at {until:.0}"));
+        Some(format!("{}{}", sentence.message, until.unwrap_or_default()))
     }
 
     fn attempts(&self, slot: u32) -> u64 {

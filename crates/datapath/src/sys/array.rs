@@ -105,7 +105,7 @@ impl MappedArray {
 
     fn word(&self, index: u32, offset: usize) -> Option<&AtomicU64> {
         let word = size_of::<u64>();
-        if index >= self.entries || offset % word != 0 || offset + word > self.stride {
+        if index >= self.entries || !offset.is_multiple_of(word) || offset + word > self.stride {
             return None;
         }
         // SAFETY: the word lies within the element and so within the mapping, and is aligned to eight

@@ -26,7 +26,12 @@ impl Tables {
 
     /// Begins anew: for a slot that is given to a new endpoint. No anchor may lead to it.
     pub fn reset_conduct(&self, slot: u32) -> Result<()> {
-        if self.conduct.write(slot, &Conduct::default()) { Ok(()) } else { Err(self.no_slot()) }
+        self.set_conduct(slot, &Conduct::default())
+    }
+
+    /// Sets it to what it was elsewhere. No anchor may lead to the slot.
+    pub fn set_conduct(&self, slot: u32, conduct: &Conduct) -> Result<()> {
+        if self.conduct.write(slot, conduct) { Ok(()) } else { Err(self.no_slot()) }
     }
 
     /// Gives a binding the quarantine that the kernel began for its slot, if it did; answers whether.

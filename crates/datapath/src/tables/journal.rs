@@ -89,7 +89,7 @@ impl Tables {
             .map_err(|source| Error::system("reading old conduct", source))?;
         // A quarantine that the kernel began must not end by this.
         if there {
-            self.conduct.write(slot, &value);
+            self.set_conduct(slot, &value)?;
         }
         Ok(())
     }

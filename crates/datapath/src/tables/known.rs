@@ -1,5 +1,7 @@
 //! Addresses that are somebody's: this node's own, and those that endpoints are known by.
 
+use std::collections::HashSet;
+
 use portcullis_abi::{Ipv6, KnownAs};
 
 use super::Tables;
@@ -23,7 +25,8 @@ impl Tables {
     }
 
     fn make(&self, bit: u32, wanted: &[Ipv6]) -> Result<()> {
-        for &address in wanted {
+        let wanted: HashSet<Ipv6> = wanted.iter().copied().collect();
+        for &address in &wanted {
             self.mark(address, bit, true)?;
         }
         for address in self.known.keys::<Ipv6>()? {

@@ -16,7 +16,7 @@ use portcullis_inventory::{LinkKind, NetnsId, Scope};
 use portcullis_policy::address::AddressBinding;
 use portcullis_policy::container::{Attachment, AttachmentPlace};
 
-use super::info::Told;
+use super::info::{MOST_ADDRESSES, Told};
 use crate::resolve::{HostSpaces, InsideLink};
 
 /// What is known when a sandbox's attachments are sought.
@@ -135,6 +135,7 @@ impl Search<'_> {
             .iter()
             .filter(|address| address.scope == Scope::Global && !address.dad_failed)
             .filter_map(|address| address.ip.try_into().ok())
+            .take(MOST_ADDRESSES)
             .collect();
         if addresses.is_empty() {
             return Witness::NothingToBind;

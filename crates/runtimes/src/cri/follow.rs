@@ -298,6 +298,8 @@ impl<'a> Follower<'a> {
             Err(error) => {
                 tracing::debug!(sandbox = id, %error, "cannot look at a sandbox");
                 let unseen = self.unseen.remove(&id);
+                // When it answers at last, the workload may run: the moment to vouch for anything is over.
+                let (aim, step) = if aim == Aim::Appear { (Aim::Renew, 0) } else { (aim, step) };
                 self.schedule.again(id, aim, step + 1);
                 // What is known of others still holds.
                 let Some(container) = unseen else { return Ok(()) };
@@ -342,10 +344,12 @@ impl<'a> Follower<'a> {
         }
         self.reading = None;
         self.announced = true;
-        let seen = self.memory.0.values().map(|known| &known.container);
-        // One that was seen before and cannot be seen now is as it was.
-        let unseen = self.unseen.values().filter(|container| !self.memory.0.contains_key(&container.id));
-        let containers = seen.chain(unseen).cloned().collect();
+        // What is told of from now on has to be told to be gone, too.
+        let since = Instant::now();
+        for (id, container) in self.unseen.drain() {
+            self.memory.0.entry(id).or_insert(Known { container, kept: Vec::new(), since });
+        }
+        let containers = self.memory.0.values().map(|known| known.container.clone()).collect();
         let snapshot = Report::Snapshot { containers, networks: self.networks.1.clone() };
         self.tell(snapshot).await
     }

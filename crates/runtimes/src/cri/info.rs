@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::wire::{NODE, PodSandboxStatus, PodSandboxStatusResponse};
 
 /// An interface may have this many addresses, a sandbox this many interfaces, a pod this many labels.
-const MOST_ADDRESSES: usize = 64;
+pub(super) const MOST_ADDRESSES: usize = 64;
 const MOST_INTERFACES: usize = 32;
 const MOST_LABELS: usize = 128;
 /// Kubernetes allows a label's key 317 bytes, and less for its value and for names.
@@ -67,8 +67,10 @@ impl Facts {
 
 fn labels(status: &PodSandboxStatus) -> BTreeMap<String, String> {
     let fits = |text: &String| text.len() <= LONGEST_TEXT && !text.contains(char::is_control);
-    let labels = status.labels.iter().filter(|(key, value)| fits(key) && fits(value));
-    labels.take(MOST_LABELS).map(|(key, value)| (key.clone(), value.clone())).collect()
+    let fitting = status.labels.iter().filter(|(key, value)| fits(key) && fits(value));
+    // In order first: the same ones every time.
+    let labels: BTreeMap<&String, &String> = fitting.collect();
+    labels.into_iter().take(MOST_LABELS).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// By name, which outlives the process; else by the process.
@@ -112,16 +114,13 @@ fn interfaces(info: &Value, first: &[AddressBinding]) -> Vec<Told> {
         told =
             result.and_then(|text| serde_json::from_str(text).ok()).map_or(told, |result| from_cni(&result));
     }
-    told.truncate(MOST_INTERFACES);
-    if first.is_empty() {
-        return told;
+    if let Some(position) = told.iter().position(|interface| interface.name == FIRST) {
+        told.swap(0, position);
     }
-    let position = told.iter().position(|interface| interface.name == FIRST).unwrap_or(0);
-    match told.get_mut(position) {
-        Some(interface) => {
-            interface.addresses = first.to_vec();
-            told.swap(0, position);
-        }
+    told.truncate(MOST_INTERFACES);
+    match told.first_mut() {
+        _ if first.is_empty() => {}
+        Some(interface) => interface.addresses = first.to_vec(),
         None => told.push(Told { name: FIRST.into(), addresses: first.to_vec(), mac: None }),
     }
     told

@@ -3,8 +3,8 @@
 //! Pods are what matters: a pod's sandbox owns the network, its containers share it. A sandbox that stops
 //! never comes back; the kubelet makes a new one in its place, with another id.
 //!
-//! [`events`] tell when to look, lists every few seconds find what no event told, and a look ([`look`]) asks
-//! the runtime and the kernel about one sandbox.
+//! Events tell when to look, lists every few seconds find what no event told, and a look asks the runtime
+//! and the kernel about one sandbox.
 
 mod attach;
 pub mod client;

@@ -296,3 +296,6 @@ fn choose(claim: &Claim, links: &[InsideLink], bridged: &[HostInterface]) -> Opt
 pub(super) fn whole_id(other: &str) -> Option<String> {
     ids::is_whole(other).then(|| other.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

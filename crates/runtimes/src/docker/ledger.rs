@@ -13,6 +13,9 @@ use crate::source::Report;
 /// A container whose description has trouble is looked at again after this, doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_DOUBLINGS: u32 = 6;
+/// Another look follows a look that found nothing new only after this, or a restless container would have
+/// the runtime asked without end.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of a look at a container.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Ledger {
     /// Takes the answer of a look.
     pub(super) fn looked(&mut self, id: &str, found: Found) -> Next {
         let look = self.looks.remove(id).unwrap_or_default();
+        let unchanged = look.down.is_none() && matches!(found, Found::Running { .. });
         let mut next = Next { report: None, look: look.again.then_some(Duration::ZERO) };
         match found {
             Found::Running { started, .. } if look.down.is_some_and(|down| down.is_after(started)) => {}
@@ -128,6 +132,9 @@ impl Ledger {
             Found::Down | Found::Missing if look.again => {}
             Found::Down => next.report = self.gone(id, false),
             Found::Missing => next.report = self.gone(id, true),
+        }
+        if look.again && next.report.is_none() && unchanged {
+            next.look = Some(PAUSE);
         }
         next
     }
@@ -279,3 +286,6 @@ impl Down {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! One connection to the runtime: from the first list to the moment when something breaks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use portcullis_inventory::{Change, Monitor};
+use portcullis_inventory::{Change, Monitor, links};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -25,6 +25,12 @@ use crate::source::{Kind, Report, SourceConfig};
 const SETTLE: Duration = Duration::from_millis(5);
 /// By then an event must have told of what a list says (Podman's take a quarter of a second).
 const HEAR_BY: Duration = Duration::from_secs(2);
+
+/// One container is looked at on request no oftener than this: a workload can make its interface change as
+/// often as it likes, and an inspection costs the runtime a millisecond.
+const WISH_EVERY: Duration = Duration::from_millis(100);
+/// Wishes that are remembered.
+const WISHES: usize = 4096;
 
 /// How a session went.
 pub(super) struct Outcome {
@@ -70,6 +76,10 @@ struct Session<'a> {
     ledger: Ledger,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     monitor: Option<Monitor>,
+    /// Interfaces of the runtime's namespace. What becomes of one is its container's doing, as often as that
+    /// likes; only that it comes or goes is the runtime's.
+    interfaces: BTreeSet<u32>,
+    wished: BTreeMap<String, Instant>,
     /// A list is under way; another is wanted after it.
     listing: Option<bool>,
     /// Likewise of networks.
@@ -97,6 +107,11 @@ impl<'a> Session<'a> {
             Kind::Podman => Some(Monitor::new(hosts.runtime())?),
             _ => None,
         };
+        // After the monitor: one that comes now is heard of.
+        let interfaces = match monitor {
+            Some(_) => links(hosts.runtime())?.into_iter().map(|link| link.index).collect(),
+            None => BTreeSet::new(),
+        };
         let asker = Asker::new(client, config.kind, hosts);
         let networks = asker.networks().await?;
         let session = Self {
@@ -107,6 +122,8 @@ impl<'a> Session<'a> {
             ledger: Ledger::default(),
             work: FuturesUnordered::new(),
             monitor,
+            interfaces,
+            wished: BTreeMap::new(),
             listing: None,
             naming: None,
             unheard: BTreeSet::new(),
@@ -164,7 +181,7 @@ impl<'a> Session<'a> {
                     if wanted.everything {
                         return End::Anew;
                     }
-                    wanted.containers.into_iter().filter(|id| ids::is_safe(id)).for_each(|id| self.look(id, Duration::ZERO));
+                    wanted.containers.into_iter().for_each(|id| self.wish(id));
                     Ok(())
                 }
                 _ = resync.tick() => {
@@ -287,15 +304,31 @@ impl<'a> Session<'a> {
         for change in changes {
             match change {
                 Change::LinkGone { index, .. } => {
+                    self.interfaces.remove(index);
                     for id in self.ledger.at(netns, *index) {
                         self.look(id, Duration::ZERO);
                     }
                     self.list(SETTLE, false);
                 }
-                Change::LinkChanged { .. } | Change::Overrun => self.list(SETTLE, false),
+                Change::LinkChanged { index, .. } if self.interfaces.insert(*index) => {
+                    self.list(SETTLE, false)
+                }
+                Change::Overrun => self.list(SETTLE, false),
                 _ => {}
             }
         }
+    }
+
+    fn wish(&mut self, id: String) {
+        if !ids::is_safe(&id) {
+            return;
+        }
+        let recent = self.wished.get(&id).is_some_and(|last| last.elapsed() < WISH_EVERY);
+        if self.wished.len() > WISHES {
+            self.wished.clear();
+        }
+        self.wished.insert(id.clone(), Instant::now());
+        self.look(id, if recent { WISH_EVERY } else { Duration::ZERO });
     }
 
     fn look(&mut self, id: String, delay: Duration) {

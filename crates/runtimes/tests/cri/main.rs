@@ -1,86 +1,20 @@
 //! The CRI source against a runtime that misbehaves as a test wants it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod fake;
+mod source;
 
 use std::time::Duration;
 
 use fake::{Fake, FakePod, Served};
-use portcullis_policy::container::{Container, Networking};
+use portcullis_policy::container::Networking;
 use portcullis_policy::guard::Termination;
-use portcullis_runtimes::source::{Kind, Report, Request, SourceConfig, run};
-use tokio::sync::{mpsc, oneshot};
+use portcullis_runtimes::source::{Report, Request};
+use source::{PATIENCE, Source, names};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::Code;
-
-/// Nothing takes this long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Source {
-    reports: mpsc::Receiver<Report>,
-    requests: mpsc::Sender<Request>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Source {
-    fn follow(fake: &Fake) -> Self {
-        let (sender, reports) = mpsc::channel(64);
-        let (requests, receiver) = mpsc::channel(16);
-        let task = tokio::spawn(run(SourceConfig::new(Kind::Cri, &fake.socket), sender, receiver));
-        Self { reports, requests, task }
-    }
-
-    async fn next(&mut self) -> Report {
-        timeout(PATIENCE, self.reports.recv()).await.expect("a report in time").expect("the source runs")
-    }
-
-    /// Passes over reports until one fits.
-    async fn until<T>(&mut self, fits: impl Fn(&Report) -> Option<T>) -> T {
-        loop {
-            let report = self.next().await;
-            if let Some(found) = fits(&report) {
-                return found;
-            }
-        }
-    }
-
-    async fn snapshot(&mut self) -> Vec<Container> {
-        self.until(|report| match report {
-            Report::Snapshot { containers, .. } => Some(containers.clone()),
-            _ => None,
-        })
-        .await
-    }
-
-    async fn changed(&mut self) -> Container {
-        self.until(|report| match report {
-            Report::Changed(container) => Some((**container).clone()),
-            _ => None,
-        })
-        .await
-    }
-
-    async fn gone(&mut self) -> String {
-        self.until(|report| match report {
-            Report::Gone { id, removed: true } => Some(id.clone()),
-            _ => None,
-        })
-        .await
-    }
-
-    async fn failing(&mut self) -> String {
-        self.until(|report| match report {
-            Report::Failing(why) => Some(why.clone()),
-            _ => None,
-        })
-        .await
-    }
-}
-
-fn names(containers: &[Container]) -> Vec<&str> {
-    let mut names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
-    names.sort_unstable();
-    names
-}
 
 #[tokio::test]
 async fn pods_are_followed_by_containerds_events() {
@@ -347,4 +281,77 @@ async fn the_agent_may_ask() {
     source.requests.send(Request::LookAt("../nonsense".into())).await.expect("served");
     source.requests.send(Request::Resync).await.expect("served");
     assert_eq!(names(&source.snapshot().await), ["default/db", "default/web"]);
+}
+
+/// What somebody believes who hears every report.
+#[derive(Default)]
+struct Believer(std::collections::BTreeSet<String>);
+
+impl Believer {
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Snapshot { containers, .. } => {
+                self.0 = containers.into_iter().map(|container| container.id).collect();
+            }
+            Report::Changed(container) => drop(self.0.insert(container.id)),
+            Report::Gone { id, .. } => drop(self.0.remove(&id)),
+            _ => {}
+        }
+    }
+}
+
+/// Events are lost, doubled, late and false; streams break; sandboxes come and go all the while.
+#[tokio::test]
+async fn the_truth_is_found_in_the_end() {
+    let mut fake = Fake::new(Served::Containerd);
+    fake.up();
+    let mut source = Source::follow(&fake);
+    let mut believer = Believer::default();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..400 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let choice = (random >> 33) as usize;
+        let id = format!("pod{}", choice / 16 % 12);
+        match choice % 16 {
+            0..6 => {
+                let pod = FakePod {
+                    error: choice.is_multiple_of(5).then_some(Code::Internal),
+                    ..FakePod::host(&id, &id)
+                };
+                fake.script().pods.insert(id.clone(), pod);
+                fake.emit(&id, true);
+            }
+            6..11 => {
+                fake.script().pods.remove(&id);
+                fake.emit(&id, false);
+            }
+            11 => drop(fake.script().pods.insert(id.clone(), FakePod::own(&id, &id))),
+            12 => drop(fake.script().pods.remove(&id)),
+            13 => fake.emit(&id, round % 2 == 0),
+            14 if round % 10 == 0 => fake.break_streams(),
+            _ => source.requests.send(Request::LookAt(id)).await.expect("served"),
+        }
+        tokio::time::sleep(Duration::from_millis(choice as u64 % 9)).await;
+        while let Ok(report) = source.reports.try_recv() {
+            believer.hear(report);
+        }
+    }
+    let truth: std::collections::BTreeSet<String> = fake.script().pods.keys().cloned().collect();
+    assert!(!truth.is_empty());
+    while believer.0 != truth {
+        believer.hear(source.next().await);
+    }
+}
+
+/// A sandbox that was told of without having been seen is told to be gone too.
+#[tokio::test]
+async fn one_that_was_never_seen_can_be_gone() {
+    let mut fake = Fake::new(Served::Containerd);
+    let slow = FakePod { slow: Some(Duration::from_secs(3600)), ..FakePod::own("a1", "slow") };
+    fake.script().pods.insert("a1".into(), slow);
+    fake.up();
+    let mut source = Source::follow(&fake);
+    assert_eq!(source.snapshot().await.len(), 1);
+    fake.script().pods.clear();
+    assert_eq!(source.gone().await, "a1");
 }

@@ -124,7 +124,7 @@ fn wrapped_runc(ground: &Ground) -> Result<PathBuf> {
     let (path, state) = (ground.join("runc.sh"), ground.join("runc"));
     let script =
         format!("#!/bin/sh\nexec '{}' --root '{}' \"$@\"\n", program("runc")?.display(), state.display());
-    let mut file = File::options().create(true).write(true).mode(0o755).open(&path)?;
+    let mut file = File::options().create_new(true).write(true).mode(0o755).open(&path)?;
     file.write_all(script.as_bytes())?;
     Ok(path)
 }

@@ -122,6 +122,9 @@ fn labels_are_bounded() {
     let status = PodSandboxStatus { labels: labels.chain(odd).collect(), ..PodSandboxStatus::default() };
     let facts = Facts::read(&PodSandboxStatusResponse::default(), &status);
     assert_eq!(facts.labels.len(), MOST_LABELS);
+    let again = status.labels.clone().into_iter().collect();
+    let again = PodSandboxStatus { labels: again, ..PodSandboxStatus::default() };
+    assert_eq!(Facts::read(&PodSandboxStatusResponse::default(), &again).labels, facts.labels);
     assert!(!facts.labels.contains_key("long") && !facts.labels.contains_key("escape\u{1b}"));
 }
 

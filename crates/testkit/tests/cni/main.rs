@@ -2,140 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+mod pods;
+
+use std::path::Path;
 use std::time::Duration;
 
-use portcullis_abi::{Ipv4, Ipv6, Mac};
-use portcullis_policy::api::{Endpoint, EndpointState};
+use pods::{BRIDGE, Host, Pod, TAG, forgeries, gateway, is_active};
+use portcullis_policy::api::EndpointState;
 use portcullis_policy::model::Owner;
 use portcullis_testkit::{
-    Agent, Chain, Conflist, Containerd, FORGED, Flood, Forgery, Lab, Listener, Namespace, Pace, forge_udp4,
-    forge_udp6, ping, portcullis, reference_plugins, tagged_payload, wait_for, wait_until,
+    Agent, Chain, Conflist, Containerd, FORGED, Flood, Forgery, Lab, Listener, Pace, ping, tagged_payload,
+    wait_for, wait_until,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-const TAG: &[u8] = b"cni-forged";
-const BRIDGE: [&str; 2] = ["10.180.0.0/24", "fd80::/64"];
 const PTP: [&str; 2] = ["10.181.0.0/24", "fd81::/64"];
-
-/// A host with plugins, and the books of host-local.
-struct Host {
-    lab: Lab,
-    plugins: Vec<PathBuf>,
-}
-
-impl Host {
-    fn new() -> Self {
-        let lab = Lab::builder().without_outside().build().unwrap();
-        lab.host().sysctl(&[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")]).unwrap();
-        let own = lab.directory().join("plugins");
-        fs::create_dir(&own).unwrap();
-        // What `cni install` makes: runtimes execute the file that the configuration's `type` names.
-        symlink(portcullis().unwrap(), own.join("portcullis")).unwrap();
-        Self { plugins: vec![own, reference_plugins().unwrap()], lab }
-    }
-
-    fn books(&self) -> PathBuf {
-        self.lab.directory().join("books")
-    }
-
-    /// The list, with our entry last.
-    fn list(&self, network: Conflist, further: &[(&str, Value)]) -> Value {
-        let mut entry = json!({"type": "portcullis", "socket": self.lab.directory().join("portcullis.sock")});
-        for (key, value) in further {
-            entry[*key] = value.clone();
-        }
-        network.chained(entry).to_json(&self.books())
-    }
-
-    fn bridge(&self) -> Value {
-        self.list(Conflist::bridge("pods", "cni0", &BRIDGE), &[])
-    }
-
-    /// A pod's namespace and its way to the network.
-    fn pod(&mut self, name: &str, list: &Value) -> Pod {
-        let namespace = Namespace::open(self.lab.add_namespace(name).unwrap().name()).unwrap();
-        let chain = Chain::new(self.lab.host(), &self.plugins, list, name, namespace.path()).unwrap();
-        Pod { name: name.to_owned(), chain, namespace }
-    }
-
-    /// Everything that an attachment could leave behind: interfaces of the host, books of host-local.
-    fn traces(&self) -> BTreeSet<String> {
-        let links = self.lab.host().run("ip -o link show").unwrap();
-        let links = links.lines().filter_map(|line| line.split(": ").nth(1).map(str::to_owned));
-        let books = fs::read_dir(self.books().join("pods")).into_iter().flatten();
-        let books = books.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        // The bridge itself and the last address given out are not of an attachment.
-        links.chain(books.filter(|name| !name.starts_with("last_reserved") && name != "lock")).collect()
-    }
-}
-
-struct Pod {
-    name: String,
-    chain: Chain,
-    namespace: Namespace,
-}
-
-impl Pod {
-    fn add(&mut self) {
-        let answer = self.chain.add().unwrap();
-        assert!(answer.is_done(), "{answer:?}");
-        assert_eq!((answer.plugin.as_str(), answer.log.as_str()), ("portcullis", ""));
-    }
-
-    fn del(&self) {
-        for answer in self.chain.del().unwrap() {
-            assert!(answer.is_done(), "{answer:?}");
-        }
-    }
-
-    /// The address of a family, without its length.
-    fn address(&self, v6: bool) -> String {
-        let ips = self.chain.result().unwrap()["ips"].as_array().unwrap().clone();
-        let text = |ip: &Value| ip["address"].as_str().unwrap().split('/').next().unwrap().to_owned();
-        ips.iter().map(text).find(|address| address.contains(':') == v6).unwrap()
-    }
-
-    fn mac(&self) -> Mac {
-        let links = self.namespace.run("ip -o link show eth0").unwrap();
-        links.split("link/ether ").nth(1).unwrap()[..17].parse().unwrap()
-    }
-
-    fn endpoint(&self, agent: &Agent) -> Option<Endpoint> {
-        let all = agent.endpoints().unwrap();
-        all.into_iter().find(|endpoint| endpoint.workload.pod.as_deref() == Some(&self.name))
-    }
-}
-
-/// Frames to a neighbour that claim what is nobody's.
-fn forgeries(from: &Pod, gateway: Mac, to: &Pod) -> Vec<Vec<u8>> {
-    let ipv4 = |text: &str| Ipv4(text.parse::<Ipv4Addr>().unwrap().octets());
-    let ipv6 = |text: &str| Ipv6(text.parse::<Ipv6Addr>().unwrap().octets());
-    let (far4, far6) = (ipv4(&to.address(false)), ipv6(&to.address(true)));
-    let (mac, foreign4, foreign6) = (from.mac(), ipv4("10.180.0.99"), ipv6("fd80::99"));
-    vec![
-        forge_udp4((mac, foreign4), (gateway, far4), TAG),
-        forge_udp6((mac, foreign6), (gateway, far6), TAG),
-        forge_udp4((Mac([2, 0x66, 0, 0, 0, 1]), foreign4), (gateway, far4), TAG),
-    ]
-}
-
-/// MAC of the interface at a pod's other end, or of its neighbour on a bridge.
-fn gateway(pod: &Pod, to: &Pod, bridged: bool) -> Mac {
-    if bridged {
-        return to.mac();
-    }
-    let result = pod.chain.result().unwrap();
-    result["interfaces"][0]["mac"].as_str().unwrap().parse().unwrap()
-}
-
-fn is_active(endpoint: Option<Endpoint>) -> bool {
-    endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Active)
-}
 
 #[test]
 fn the_first_frame_is_checked_behind_bridge_and_ptp() {
@@ -223,6 +104,11 @@ fn del_comes_twice_and_to_namespaces_that_are_gone() {
         assert!(answer.is_done(), "{answer:?}");
     }
     assert!(agent.endpoints().unwrap().is_empty());
+    // Nor does DEL come at all: the agent sees the interface go.
+    host.lab.host().run(&format!("ip netns add {name}")).unwrap();
+    assert!(chain.add().unwrap().is_done());
+    host.lab.host().run(&format!("ip netns del {name}")).unwrap();
+    wait_until("the endpoint to go with its interface", || agent.endpoints().unwrap().is_empty()).unwrap();
     // An address is given out again at once.
     let mut next = host.pod("next", &list);
     next.add();

@@ -2,141 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod place;
+mod refusals;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
+use place::{CALICO, CILIUM, COMPACT, FLANNEL, Place, SINGLE};
 use portcullis_cni::install::{
-    BACKUP_SUFFIX, Install, InstallError, OnAgentDown, Outcome, Report, Settings, Uninstall, Which,
+    BACKUP_SUFFIX, Install, InstallError, OnAgentDown, Outcome, Settings, Uninstall, Which,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// As Calico's installer writes it.
-const CALICO: &str = r#"{
-  "name": "k8s-pod-network",
-  "cniVersion": "0.3.1",
-  "plugins": [
-    {
-      "type": "calico",
-      "log_level": "info",
-      "datastore_type": "kubernetes",
-      "mtu": 0,
-      "ipam": {
-          "type": "calico-ipam"
-      },
-      "policy": {
-          "type": "k8s"
-      },
-      "kubernetes": {
-          "kubeconfig": "/etc/cni/net.d/calico-kubeconfig"
-      }
-    },
-    {
-      "type": "portmap",
-      "snat": true,
-      "capabilities": {"portMappings": true}
-    },
-    {
-      "type": "bandwidth",
-      "capabilities": {"bandwidth": true}
-    }
-  ]
-}"#;
-
-/// As Flannel's manifest has it, with tabs.
-const FLANNEL: &str = "{\n\t\"name\": \"cbr0\",\n\t\"cniVersion\": \"0.3.1\",\n\t\"plugins\": [\n\t\t{\n\t\t\t\"type\": \"flannel\",\n\t\t\t\"delegate\": {\n\t\t\t\t\"hairpinMode\": true,\n\t\t\t\t\"isDefaultGateway\": true\n\t\t\t}\n\t\t},\n\t\t{\n\t\t\t\"type\": \"portmap\",\n\t\t\t\"capabilities\": {\n\t\t\t\t\"portMappings\": true\n\t\t\t}\n\t\t}\n\t]\n}\n";
-
-/// As Cilium's agent writes it: one plugin.
-const CILIUM: &str = "{\n  \"cniVersion\": \"0.3.1\",\n  \"name\": \"cilium\",\n  \"plugins\": [\n    {\n       \"type\": \"cilium-cni\",\n       \"enable-debug\": false,\n       \"log-file\": \"/var/run/cilium/cilium-cni.log\"\n    }\n  ]\n}\n";
-
-/// As a program writes it that saves blanks.
-const COMPACT: &str = r#"{"cniVersion":"1.0.0","name":"c","plugins":[{"type":"bridge","ipam":{"type":"host-local"}},{"type":"portmap"}]}"#;
-
-/// As containerd's documentation has it.
-const SINGLE: &str = "{\n    \"cniVersion\": \"1.0.0\",\n    \"name\": \"mynet\",\n    \"type\": \"bridge\",\n    \"bridge\": \"cni0\",\n    \"ipam\": { \"type\": \"host-local\", \"subnet\": \"10.88.0.0/16\" }\n}\n";
-
-struct Place {
-    root: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let place = Self { root: tempfile::tempdir().unwrap() };
-        for name in ["net.d", "bin"] {
-            fs::create_dir(place.root.path().join(name)).unwrap();
-        }
-        fs::write(place.root.path().join("portcullis"), b"\x7fELF one").unwrap();
-        place
-    }
-
-    fn with(name: &str, text: &str) -> Self {
-        let place = Self::new();
-        fs::write(place.path(name), text).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join("net.d").join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&self.text(name)).unwrap()
-    }
-
-    fn installer(&self) -> Install {
-        Install {
-            conf_dir: self.root.path().join("net.d"),
-            bin_dir: self.root.path().join("bin"),
-            which: Which::First,
-            settings: Settings::default(),
-            binary: self.root.path().join("portcullis"),
-            dry_run: false,
-        }
-    }
-
-    fn install(&self) -> Report {
-        self.installer().run().unwrap()
-    }
-
-    fn uninstaller(&self) -> Uninstall {
-        Uninstall {
-            conf_dir: self.root.path().join("net.d"),
-            bin_dir: self.root.path().join("bin"),
-            which: Which::First,
-            remove_binary: false,
-            dry_run: false,
-        }
-    }
-
-    /// Everything in it: names and contents.
-    fn everything(&self) -> Vec<(PathBuf, Vec<u8>, u32, u64)> {
-        let mut found = Vec::new();
-        for directory in ["net.d", "bin"] {
-            for entry in fs::read_dir(self.root.path().join(directory)).unwrap() {
-                let path = entry.unwrap().path();
-                let status = fs::metadata(&path).unwrap();
-                found.push((path.clone(), fs::read(&path).unwrap(), status.mode(), status.ino()));
-            }
-        }
-        found.sort();
-        found
-    }
-
-    /// What a refusal says; and that it changed nothing.
-    fn refusal(&self, install: &Install) -> String {
-        let before = self.everything();
-        let error = install.run().unwrap_err().to_string();
-        assert_eq!(self.everything(), before);
-        assert!(!error.contains('\n'), "{error}");
-        error
-    }
-}
 
 #[test]
 fn nothing_but_the_entry_changes_and_uninstalling_gives_back_every_byte() {
@@ -267,16 +145,6 @@ fn a_single_plugin_becomes_a_list_in_the_same_place() {
 }
 
 #[test]
-fn a_list_that_would_not_stand_in_the_same_place_is_refused() {
-    let place = Place::with("10-a.conf", SINGLE);
-    fs::write(place.path("10-a.conf.conf"), SINGLE).unwrap();
-    assert!(place.refusal(&place.installer()).contains("10-a.conf.conf"));
-    let place = Place::with("10-a.conf", SINGLE);
-    fs::write(place.path("10-a.conflist"), CALICO).unwrap();
-    assert!(place.refusal(&place.installer()).contains("10-a.conflist"));
-}
-
-#[test]
 fn the_first_by_name_is_meant_or_the_one_that_is_named() {
     let place = Place::new();
     for (name, text) in [("20-b.conflist", CALICO), ("05-a.conflist", CILIUM), ("30-c.conf", SINGLE)] {
@@ -312,53 +180,6 @@ fn the_first_by_name_is_meant_or_the_one_that_is_named() {
 }
 
 #[test]
-fn what_is_no_configuration_is_refused_in_a_line() {
-    for (text, said) in [
-        ("", "JSON"),
-        ("not json", "JSON"),
-        ("[]", "JSON"),
-        ("{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"plugins\":[{\"type\":\"a\"}]} // eth0", "comments"),
-        ("# a comment\n{}", "comments"),
-        ("\u{feff}{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"plugins\":[{\"type\":\"a\"}]}", "JSON"),
-        ("{}", "plugins"),
-        ("{\"type\":\"bridge\",\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "plugins"),
-        ("{\"plugins\":7,\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "plugins"),
-        ("{\"plugins\":[],\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "empty"),
-        ("{\"plugins\":[{}],\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "type"),
-        ("{\"plugins\":[\"bridge\"],\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "type"),
-        ("{\"plugins\":[{\"type\":\"a\"}],\"cniVersion\":\"1.0.0\"}", "name"),
-        ("{\"plugins\":[{\"type\":\"a\"}],\"name\":\"n\"}", "cniVersion"),
-        ("{\"plugins\":[{\"type\":\"a\"}],\"name\":\"n\",\"cniVersion\":\"0.2.0\"}", "0.2.0"),
-        ("{\"plugins\":[{\"type\":\"a\"}],\"name\":\"n\",\"cniVersion\":\"7.0.0\"}", "7.0.0"),
-        (
-            "{\"plugins\":[{\"type\":\"a\"}],\"plugins\":[{\"type\":\"b\"}],\"name\":\"n\",\"cniVersion\":\"1.0.0\"}",
-            "twice",
-        ),
-        ("{\"plugins\":[{\"type\":\"portcullis\"}],\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "only plugin"),
-    ] {
-        let place = Place::with("n.conflist", text);
-        let error = place.refusal(&place.installer());
-        assert!(error.contains(said) && error.contains("n.conflist"), "{text}: {error}");
-    }
-    for (text, said) in [
-        ("{\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "type"),
-        ("{\"type\":\"bridge\",\"cniVersion\":\"1.0.0\"}", "name"),
-        ("{\"type\":\"bridge\",\"name\":\"n\"}", "cniVersion"),
-        ("{\"type\":\"portcullis\",\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", "only plugin"),
-        (CALICO, ".conflist"),
-    ] {
-        let place = Place::with("n.conf", text);
-        let error = place.refusal(&place.installer());
-        assert!(error.contains(said), "{text}: {error}");
-    }
-    let place = Place::with("n.conflist", "x");
-    fs::write(place.path("n.conflist"), [0xff, 0xfe]).unwrap();
-    assert!(place.refusal(&place.installer()).contains("UTF-8"));
-    fs::write(place.path("n.conflist"), vec![b' '; 2 << 20]).unwrap();
-    assert!(place.refusal(&place.installer()).contains("larger"));
-}
-
-#[test]
 fn a_version_may_be_one_of_several() {
     let list = |versions: &str| format!("{{{versions},\"name\":\"n\",\"plugins\":[{{\"type\":\"a\"}}]}}");
     let place = Place::with("n.conflist", &list(r#""cniVersion":"0.2.0","cniVersions":["1.0.0","2.0.0"]"#));
@@ -367,31 +188,6 @@ fn a_version_may_be_one_of_several() {
     assert_eq!(place.install().outcome, Outcome::Installed);
     let place = Place::with("n.conflist", &list(r#""cniVersions":"1.1.0""#));
     assert!(place.refusal(&place.installer()).contains("cniVersions"));
-}
-
-#[test]
-fn what_is_not_there_is_said() {
-    let place = Place::new();
-    let error = place.installer().run().unwrap_err();
-    assert!(matches!(error, InstallError::NotFound(_)), "{error}");
-    let nowhere = Install { conf_dir: "/nowhere/net.d".into(), ..place.installer() };
-    let error = nowhere.run().unwrap_err();
-    assert!(
-        matches!(error, InstallError::NotFound(_)) && error.to_string().contains("/nowhere/net.d"),
-        "{error}"
-    );
-
-    let place = Place::with("n.conflist", CALICO);
-    let nowhere = Install { bin_dir: "/nowhere/bin".into(), ..place.installer() };
-    let error = place.refusal(&nowhere);
-    assert!(error.contains("--bin-dir"), "{error}");
-    fs::create_dir(place.root.path().join("bin/portcullis")).unwrap();
-    let error = place.installer().run().unwrap_err().to_string();
-    assert!(error.contains("bin/portcullis") && place.text("n.conflist") == CALICO, "{error}");
-
-    let settings = Settings { socket: Some("gate.sock".into()), ..Settings::default() };
-    let error = Install { settings, ..place.installer() }.run().unwrap_err();
-    assert!(matches!(error, InstallError::Invalid(_)), "{error}");
 }
 
 #[test]
