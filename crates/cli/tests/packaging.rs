@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{portcullis, said};
 
 /// Every command whose help is kept.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 30] = [
     "",
     "agent",
     "status",
@@ -25,6 +25,12 @@ const COMMANDS: [&str; 24] = [
     "stats",
     "drops",
     "probe",
+    "policy",
+    "policy list",
+    "policy show",
+    "policy set",
+    "policy remove",
+    "policy test",
     "apply",
     "export",
     "cni",

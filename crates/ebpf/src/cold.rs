@@ -29,7 +29,7 @@ pub extern "C" fn ethernet(ctx: *mut __sk_buff, pointer: u64) -> i32 {
         Some(binding) => engine::verify_link(&Skb::new(ctx), &binding, |_, network| {
             Finding::from_code(match network.ethertype {
                 ethertype::IPV4 => ipv4(ctx, index, network.offset),
-                ethertype::IPV6 => weigh(ctx, index, network.offset, ipv6(ctx, index, network.offset)),
+                ethertype::IPV6 => weighed_ipv6(ctx, index, network.offset),
                 ethertype::ARP => arp(ctx, index, network.offset),
                 _ => engine::verify_other(&Skb::new(ctx), &binding, network).code(),
             })
@@ -46,7 +46,7 @@ pub extern "C" fn layer3(ctx: *mut __sk_buff, pointer: u64) -> i32 {
     let index = Pointer(pointer).binding();
     let code = match engine::ip_version(&Skb::new(ctx)) {
         Some(4) => ipv4(ctx, index, 0),
-        Some(6) => weigh(ctx, index, 0, ipv6(ctx, index, 0)),
+        Some(6) => weighed_ipv6(ctx, index, 0),
         _ => MALFORMED.code(),
     };
     settle(ctx, pointer, code)
@@ -104,21 +104,30 @@ extern "C" fn ipv6(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
     })
 }
 
-/// Whether a forged address in an IPv6 packet is evidence: the finding's code, given that of the above.
+/// Whether an IPv6 packet claims a source that is another's: 1 or 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn weigh_ipv6(ctx: *mut __sk_buff, index: u32, offset: u32, code: u32) -> u32 {
-    verify(ctx, index, offset, |skb, binding| {
-        engine::weigh_ipv6(skb, binding, offset, Finding::from_code(code))
-    })
+extern "C" fn has_foreign_source(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
+    ask(ctx, index, offset, |skb, binding| engine::has_foreign_ipv6_source(skb, binding, offset))
 }
 
+/// Whether it speaks for another: 1 or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn has_foreign_message(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
+    ask(ctx, index, offset, |skb, binding| engine::has_foreign_ipv6_message(skb, binding, offset))
+}
+
+/// An IPv6 packet at an offset, and what of it is evidence.
 #[inline(always)]
-fn weigh(ctx: *mut __sk_buff, index: u32, offset: u32, code: u32) -> u32 {
-    match Finding::from_code(code) {
-        Finding::Mild(_) => weigh_ipv6(ctx, index, offset, code),
-        _ => code,
+fn weighed_ipv6(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
+    let code = ipv6(ctx, index, offset);
+    if code & Finding::MILD == 0
+        || has_foreign_source(ctx, index, offset) == 0 && has_foreign_message(ctx, index, offset) == 0
+    {
+        return code;
     }
+    code & !Finding::MILD | Finding::EVIDENCE
 }
 
 /// An ARP packet at an offset.
@@ -145,6 +154,19 @@ fn verify(
         Some(binding) => judge(&Skb::new(ctx), &binding).code(),
         None => 0,
     }
+}
+
+#[inline(always)]
+fn ask(
+    ctx: *mut __sk_buff,
+    index: u32,
+    offset: u32,
+    question: impl FnOnce(&Skb, &Binding<'_, KernelTables>) -> bool,
+) -> u32 {
+    if offset > MAX_OFFSET {
+        return 0;
+    }
+    gate::binding(index).map_or(0, |binding| u32::from(question(&Skb::new(ctx), &binding)))
 }
 
 /// The pointer of an interface that the array of anchors does not hold.

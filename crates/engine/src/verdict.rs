@@ -32,6 +32,22 @@ impl Finding {
         if claims_another { Self::Violation(reason) } else { Self::Mild(reason) }
     }
 
+    /// Whether this is mild.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_mild(self) -> bool {
+        matches!(self, Self::Mild(_))
+    }
+
+    /// What is mild, found to be evidence after all.
+    #[inline(always)]
+    pub const fn as_evidence(self) -> Self {
+        match self {
+            Self::Mild(reason) => Self::Violation(reason),
+            other => other,
+        }
+    }
+
     /// Whether this is evidence of intent: claiming another's address, MAC, ARP or ND identity, or a
     /// router's or DHCP server's role.
     #[inline(always)]

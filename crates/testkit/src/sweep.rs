@@ -45,8 +45,6 @@ fn sweep_where(gone: impl Fn(u32) -> bool) {
         .iter()
         .flat_map(|root| leftovers(root).into_iter().map(|name| root.join(name)))
         .collect();
-    let opened = names.iter().filter_map(|name| Namespace::open(name).ok());
-    let sockets: Vec<PathBuf> = opened.flat_map(|namespace| ground::shim_sockets(&namespace)).collect();
     let temporary = std::env::temp_dir();
     let directories: Vec<PathBuf> =
         leftovers(&temporary).into_iter().map(|name| temporary.join(name)).collect();
@@ -54,7 +52,6 @@ fn sweep_where(gone: impl Fn(u32) -> bool) {
         ground::directory_and_cgroups(directory, &[]);
     }
     processes_in(&names);
-    ground::remove_files(&sockets);
     namespaces(&names);
     for name in leftovers(Path::new(BPFFS)) {
         pins(&Path::new(BPFFS).join(name));
@@ -86,6 +83,9 @@ pub fn processes_in(names: &[String]) {
             })
             .collect()
     };
+    // Killed, shims do not take their sockets along.
+    let opened = names.iter().filter_map(|name| Namespace::open(name).ok());
+    let sockets: Vec<PathBuf> = opened.flat_map(|namespace| ground::shim_sockets(&namespace)).collect();
     let found = find();
     for pid in &found {
         let _gone = kill_process(*pid, Signal::KILL);
@@ -93,6 +93,7 @@ pub fn processes_in(names: &[String]) {
     if !found.is_empty() {
         let _stuck = wait_until("processes of a lab to end", || find().is_empty());
     }
+    ground::remove_files(&sockets);
 }
 
 /// Deletes namespaces, as many as can be.

@@ -16,14 +16,14 @@ fn policy(answer: &str) -> String {
     format!("[[policy]]\nname = \"strict\"\nmatch = {{ name = \"mallory*\" }}\nattempts = 5\n{answer}\n")
 }
 
-fn start(config: &str) -> (Agent, Docker, Lab) {
+fn start(config: &str) -> (Lab, Docker, Agent) {
     let lab = lab();
     let docker = Docker::start(lab.host()).unwrap();
     let agent = containers::agent(&lab, &format!("{}{config}", source("docker", docker.api().socket())));
     scenarios::dual(docker.api(), "blue", 1);
     docker.api().run("far", &RunOptions::new().network("blue", &[])).unwrap();
     wait_bound(&agent, "far", "blue");
-    (agent, docker, lab)
+    (lab, docker, agent)
 }
 
 /// Forges so often when it is told to, and is honest otherwise.
@@ -57,7 +57,7 @@ fn reaches(api: &Engine, name: &str) -> bool {
 
 #[test]
 fn by_default_it_is_only_reported() {
-    let (agent, docker, _lab) = start("");
+    let (_lab, docker, agent) = start("");
     let events = agent.events().unwrap();
     run_mallory(&agent, docker.api(), "mallory");
     forge(docker.api(), "mallory", 9);
@@ -74,7 +74,7 @@ fn by_default_it_is_only_reported() {
 
 #[test]
 fn quarantine_begins_with_the_next_frame_and_ends_by_hand() {
-    let (agent, docker, _lab) = start(&policy("response = \"quarantine\""));
+    let (_lab, docker, agent) = start(&policy("response = \"quarantine\""));
     let events = agent.events().unwrap();
     run_mallory(&agent, docker.api(), "mallory");
     forge(docker.api(), "mallory", 4);
@@ -99,7 +99,7 @@ fn quarantine_begins_with_the_next_frame_and_ends_by_hand() {
 
 #[test]
 fn quarantine_ends_after_its_time_and_outlives_the_agent() {
-    let (mut agent, docker, _lab) = start(&policy("response = \"quarantine\"\nrelease_after = \"5s\""));
+    let (_lab, docker, mut agent) = start(&policy("response = \"quarantine\"\nrelease_after = \"5s\""));
     run_mallory(&agent, docker.api(), "mallory");
     forge(docker.api(), "mallory", 5);
     wait_state(&agent, "mallory", MapState::Quarantined);
@@ -114,7 +114,7 @@ fn quarantine_ends_after_its_time_and_outlives_the_agent() {
 
 #[test]
 fn a_dry_run_does_nothing() {
-    let (agent, docker, _lab) = start(&policy("response = \"terminate\"\ndry_run = true"));
+    let (_lab, docker, agent) = start(&policy("response = \"terminate\"\ndry_run = true"));
     let events = agent.events().unwrap();
     run_mallory(&agent, docker.api(), "mallory");
     forge(docker.api(), "mallory", 5);
@@ -203,7 +203,7 @@ fn sandboxes_are_stopped() {
 #[test]
 fn not_more_are_terminated_in_a_minute_than_allowed() {
     let limit = "[answer]\nterminations_per_minute = 1\n";
-    let (agent, docker, _lab) = start(&(limit.to_owned() + &policy("response = \"terminate\"")));
+    let (_lab, docker, agent) = start(&(limit.to_owned() + &policy("response = \"terminate\"")));
     let events = agent.events().unwrap();
     for (name, outcome) in [("mallory-1", ActionOutcome::Done), ("mallory-2", ActionOutcome::Withheld)] {
         run_mallory(&agent, docker.api(), name);

@@ -18,11 +18,11 @@ fn bridge() -> Conflist {
     Conflist::bridge("pods", "cni0", &["10.178.0.0/24", "fd78::/64"])
 }
 
-fn start(network: &Conflist) -> (Agent, Containerd, Lab) {
+fn start(network: &Conflist) -> (Lab, Containerd, Agent) {
     let lab = lab();
     let containerd = Containerd::start(lab.host(), network).unwrap();
     let agent = containers::agent(&lab, &source("cri", &containerd.socket()));
-    (agent, containerd, lab)
+    (lab, containerd, agent)
 }
 
 /// The same with our plugin last in the chain.
@@ -36,7 +36,7 @@ fn chain(network: Conflist, agent: &Agent, containerd: &Containerd) -> Conflist 
 
 #[test]
 fn honest_pods_are_bound_and_boot_without_a_hostile_attempt() {
-    let (agent, containerd, _lab) = start(&bridge());
+    let (_lab, containerd, agent) = start(&bridge());
     let routed = Conflist::ptp("routed", &["10.179.0.0/24", "fd79::/64"]);
     for network in [bridge(), routed] {
         containerd.set_network(&network).unwrap();
@@ -67,7 +67,7 @@ fn honest_pods_are_bound_and_boot_without_a_hostile_attempt() {
 
 #[test]
 fn a_forger_in_a_pod_gets_nothing_through() {
-    let (agent, containerd, _lab) = start(&bridge());
+    let (_lab, containerd, agent) = start(&bridge());
     let far = containerd.run_pod("far", &[]).unwrap();
     wait_bound(&agent, "default/far", "pods");
     let listener = leaks(&containerd.namespace(&far.id).unwrap(), "eth0");
@@ -85,7 +85,7 @@ fn a_forger_in_a_pod_gets_nothing_through() {
 
 #[test]
 fn with_the_plugin_the_first_frame_is_checked() {
-    let (agent, containerd, _lab) = start(&bridge());
+    let (_lab, containerd, agent) = start(&bridge());
     containerd.set_network(&chain(bridge(), &agent, &containerd)).unwrap();
     let far = containerd.run_pod("far", &[]).unwrap();
     let listener = leaks(&containerd.namespace(&far.id).unwrap(), "eth0");
@@ -110,7 +110,7 @@ fn with_the_plugin_the_first_frame_is_checked() {
 
 #[test]
 fn containerd_goes_and_comes_back() {
-    let (agent, mut containerd, _lab) = start(&bridge());
+    let (_lab, mut containerd, agent) = start(&bridge());
     let far = containerd.run_pod("far", &[]).unwrap();
     let stays = containerd.run_pod("stays", &[]).unwrap();
     let mallory = containerd.run_pod("mallory", &[]).unwrap();

@@ -10,16 +10,16 @@ use portcullis_policy::model::Owner;
 use portcullis_testkit::{Agent, Docker, Forgery, Lab, RunOptions, ping};
 use rustix::process::{Pid, Signal, kill_process};
 
-fn start() -> (Agent, Docker, Lab) {
+fn start() -> (Lab, Docker, Agent) {
     let lab = lab();
     let docker = Docker::start(lab.host()).unwrap();
     let agent = containers::agent(&lab, &source("docker", docker.api().socket()));
-    (agent, docker, lab)
+    (lab, docker, agent)
 }
 
 #[test]
 fn honest_containers_are_bound_and_boot_without_a_hostile_attempt() {
-    let (agent, docker, lab) = start();
+    let (lab, docker, agent) = start();
     scenarios::honest_containers_are_bound_and_boot_without_a_hostile_attempt(
         &lab,
         &agent,
@@ -30,31 +30,31 @@ fn honest_containers_are_bound_and_boot_without_a_hostile_attempt() {
 
 #[test]
 fn networks_come_and_go_while_a_container_runs() {
-    let (agent, docker, _lab) = start();
+    let (_lab, docker, agent) = start();
     scenarios::networks_come_and_go_while_a_container_runs(&agent, docker.api());
 }
 
 #[test]
 fn a_container_that_forges_from_its_first_instruction() {
-    let (agent, docker, _lab) = start();
+    let (_lab, docker, agent) = start();
     scenarios::a_container_that_forges_from_its_first_instruction(&agent, docker.api());
 }
 
 #[test]
 fn an_address_is_used_again_at_once() {
-    let (agent, docker, _lab) = start();
+    let (_lab, docker, agent) = start();
     scenarios::an_address_is_used_again_at_once(&agent, docker.api());
 }
 
 #[test]
 fn what_cannot_be_bound_is_said() {
-    let (agent, docker, lab) = start();
+    let (lab, docker, agent) = start();
     scenarios::what_cannot_be_bound_is_said(&lab, &agent, docker.api());
 }
 
 #[test]
 fn a_container_is_renamed() {
-    let (agent, docker, _lab) = start();
+    let (_lab, docker, agent) = start();
     scenarios::a_container_is_renamed(&agent, docker.api());
 }
 
@@ -75,7 +75,7 @@ fn what_ran_before_the_agent_is_found() {
 
 #[test]
 fn the_daemon_goes_and_comes_back() {
-    let (agent, mut docker, _lab) = start();
+    let (_lab, mut docker, agent) = start();
     let api = docker.api();
     scenarios::dual(api, "blue", 1);
     for name in ["far", "stays", "dies"] {
@@ -116,7 +116,7 @@ fn the_daemon_goes_and_comes_back() {
 
 #[test]
 fn the_agent_is_killed_while_containers_come_and_go() {
-    let (mut agent, docker, _lab) = start();
+    let (_lab, docker, mut agent) = start();
     let api = docker.api();
     scenarios::dual(api, "blue", 1);
     api.run("far", &RunOptions::new().network("blue", &[])).unwrap();

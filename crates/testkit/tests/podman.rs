@@ -9,16 +9,16 @@ use portcullis_policy::api::SourceState;
 use portcullis_policy::model::Owner;
 use portcullis_testkit::{Agent, Forgery, Lab, Podman, RunOptions, checked_output, ping};
 
-fn start() -> (Agent, Podman, Lab) {
+fn start() -> (Lab, Podman, Agent) {
     let lab = lab();
     let podman = Podman::start(lab.host()).unwrap();
     let agent = containers::agent(&lab, &source("podman", podman.api().socket()));
-    (agent, podman, lab)
+    (lab, podman, agent)
 }
 
 #[test]
 fn honest_containers_are_bound_and_boot_without_a_hostile_attempt() {
-    let (agent, podman, lab) = start();
+    let (lab, podman, agent) = start();
     scenarios::honest_containers_are_bound_and_boot_without_a_hostile_attempt(
         &lab,
         &agent,
@@ -29,31 +29,31 @@ fn honest_containers_are_bound_and_boot_without_a_hostile_attempt() {
 
 #[test]
 fn networks_come_and_go_while_a_container_runs() {
-    let (agent, podman, _lab) = start();
+    let (_lab, podman, agent) = start();
     scenarios::networks_come_and_go_while_a_container_runs(&agent, podman.api());
 }
 
 #[test]
 fn a_container_that_forges_from_its_first_instruction() {
-    let (agent, podman, _lab) = start();
+    let (_lab, podman, agent) = start();
     scenarios::a_container_that_forges_from_its_first_instruction(&agent, podman.api());
 }
 
 #[test]
 fn an_address_is_used_again_at_once() {
-    let (agent, podman, _lab) = start();
+    let (_lab, podman, agent) = start();
     scenarios::an_address_is_used_again_at_once(&agent, podman.api());
 }
 
 #[test]
 fn what_cannot_be_bound_is_said() {
-    let (agent, podman, lab) = start();
+    let (lab, podman, agent) = start();
     scenarios::what_cannot_be_bound_is_said(&lab, &agent, podman.api());
 }
 
 #[test]
 fn the_service_goes_and_comes_back() {
-    let (agent, mut podman, _lab) = start();
+    let (_lab, mut podman, agent) = start();
     let api = podman.api();
     scenarios::dual(api, "blue", 1);
     for name in ["far", "stays", "dies"] {

@@ -71,7 +71,7 @@ impl Message {
         let strange =
             |error: serde_json::Error| ClientError::Strange(format!("event {}: {error}", self.kind));
         match self.kind.as_str() {
-            "drop" | "notice" => {
+            "drop" | "notice" | "action" => {
                 serde_json::from_str(&self.data).map(|event| Some(Received::Event(event))).map_err(strange)
             }
             "lost" => serde_json::from_str(&self.data)

@@ -208,14 +208,11 @@ mod tests {
     #[test]
     fn a_list_says_who_and_what() {
         let expected = "\
-NAME  PRIORITY  MATCH                          MODE   THRESHOLD  RESPONSE                                  ENDPOINTS
-shop        10  network=shop_* label:app=shop  -      5 in 30s   terminate (restart)                               2
+NAME  PRIORITY  MATCH                          MODE   THRESHOLD  RESPONSE                                 ENDPOINTS
+shop        10  network=shop_* label:app=shop  -      5 in 30s   terminate (restart)                              2
 all          0  name=*                         audit  -          quarantine (release after 10m, dry run)          0
 ";
-        assert_eq!(
-            list(&views(), &Style::default(), false),
-            expected.replace("10m, dry run)          0", "10m, dry run)           0")
-        );
+        assert_eq!(list(&views(), &Style::default(), false), expected);
         assert!(list(&[], &Style::default(), false).contains("policy set"));
         assert!(list(&views(), &Style::default(), true).contains("web-1 web-2"));
     }

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200): extension headers are walked by an allow-list and to a fixed bound.
 //!
-//! Whether a forged address is evidence of intent depends on whose it is. That is weighed in a second
-//! step, of packets that are refused already: in one, the kernel's verifier would go through all the rest
+//! Whether a forged address is evidence of intent depends on whose it is. That is weighed in further
+//! steps, of packets that are refused already: in one, the kernel's verifier would go through all the rest
 //! for each answer.
 
 use portcullis_abi::Ipv6;
@@ -73,37 +73,37 @@ pub(super) fn verify<P: Packet, T: Tables>(
     }
 }
 
-/// Tells evidence of intent from noise, of a packet that was found to claim an address that is not bound.
+/// Whether the source is another's.
 #[inline(always)]
-pub(super) fn weigh<P: Packet, T: Tables>(
+pub(super) fn has_foreign_source<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     offset: u32,
-    finding: Finding,
-) -> Finding {
-    if finding != SPOOFED && finding != nd::SPOOFED {
-        return finding;
-    }
+) -> bool {
+    packet
+        .head::<Ipv6Header>(offset)
+        .is_some_and(|header| binding.standing_ipv6(header.source) == Standing::Foreign)
+}
+
+/// Whether the packet speaks for another in neighbour discovery, or takes a DHCP server's role.
+#[inline(always)]
+pub(super) fn has_foreign_message<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    offset: u32,
+) -> bool {
     let Some(header) = packet.head::<Ipv6Header>(offset) else {
-        return finding;
+        return false;
     };
-    if binding.standing_ipv6(header.source) == Standing::Foreign {
-        return Finding::Violation(if finding == SPOOFED {
-            DropReason::SpoofedIpv6
-        } else {
-            DropReason::SpoofedNd
-        });
-    }
-    let first = offset + HEADER_LEN;
-    match walk(packet, header.next_header, first, packet.len()) {
-        Ok(upper) if finding == nd::SPOOFED => nd::weigh(packet, binding, &header, upper),
-        // A DHCP server's role, whoever takes it.
-        Ok(upper) if upper.protocol == protocol::UDP && !upper.headless => {
-            let udp = packet.at::<Udp>(upper.offset);
-            let rogue = udp.is_some_and(|udp| binding.is_rogue_dhcp(udp));
-            Finding::by_claim(rogue, DropReason::SpoofedIpv6)
+    match walk(packet, header.next_header, offset + HEADER_LEN, packet.len()) {
+        Ok(upper) if upper.headless => false,
+        Ok(upper) if upper.protocol == protocol::ICMPV6 => {
+            nd::claims_another(packet, binding, header.source, upper)
         }
-        _ => finding,
+        Ok(upper) if upper.protocol == protocol::UDP => {
+            packet.at::<Udp>(upper.offset).is_some_and(|udp| binding.is_rogue_dhcp(udp))
+        }
+        _ => false,
     }
 }
 

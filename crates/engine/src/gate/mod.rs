@@ -84,7 +84,7 @@ pub fn ip_version<P: Packet>(packet: &P) -> Option<u8> {
     packet.head::<[u8; 4]>(0).map(|start| start[0] >> 4)
 }
 
-/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the five
+/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the six
 /// below are the parts of [`verify_ethernet`], for callers that must be built of small functions.
 #[inline(always)]
 pub fn verify_link<P: Packet, T: Tables>(
@@ -114,7 +114,8 @@ pub fn verify_ipv4<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, o
     ipv4::verify(packet, binding, offset)
 }
 
-/// Verifies an IPv6 packet that begins at `offset`. A forged address is found mild, until it is weighed.
+/// Verifies an IPv6 packet that begins at `offset`. What claims an address that is not bound is found mild,
+/// until it is weighed by the two that follow.
 #[inline(always)]
 pub fn verify_ipv6<P: Packet, T: Tables>(
     packet: &P,
@@ -127,13 +128,36 @@ pub fn verify_ipv6<P: Packet, T: Tables>(
 
 /// Tells evidence of intent from noise in what was found of an IPv6 packet.
 #[inline(always)]
-pub fn weigh_ipv6<P: Packet, T: Tables>(
+fn weigh_ipv6<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     offset: u32,
     finding: Finding,
 ) -> Finding {
-    ipv6::weigh(packet, binding, offset, finding)
+    let claims = || {
+        has_foreign_ipv6_source(packet, binding, offset) || has_foreign_ipv6_message(packet, binding, offset)
+    };
+    if finding.is_mild() && claims() { finding.as_evidence() } else { finding }
+}
+
+/// Whether an IPv6 packet claims a source that is another's. Where it does, what was found mild is evidence.
+#[inline(always)]
+pub fn has_foreign_ipv6_source<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    offset: u32,
+) -> bool {
+    ipv6::has_foreign_source(packet, binding, offset)
+}
+
+/// The same of what it says: whether it speaks for another, or takes a role that is not the endpoint's.
+#[inline(always)]
+pub fn has_foreign_ipv6_message<P: Packet, T: Tables>(
+    packet: &P,
+    binding: &Binding<'_, T>,
+    offset: u32,
+) -> bool {
+    ipv6::has_foreign_message(packet, binding, offset)
 }
 
 /// Verifies an ARP packet that begins at `offset`.

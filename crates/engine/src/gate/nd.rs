@@ -13,7 +13,7 @@ use crate::{DropReason, Finding, Packet, Tables};
 
 const MALFORMED: Finding = Finding::Violation(DropReason::Malformed);
 /// Refused; to be weighed.
-pub(super) const SPOOFED: Finding = Finding::Mild(DropReason::SpoofedNd);
+const SPOOFED: Finding = Finding::Mild(DropReason::SpoofedNd);
 
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -133,22 +133,21 @@ fn verify_from_nowhere<T: Tables>(
     if honest { Finding::Honest } else { SPOOFED }
 }
 
-/// Of a message that is refused, and whose source is nobody else's: whether it claims a target that is. An
-/// advertisement does, and a solicitation from `::`, which is duplicate address detection.
+/// Whether a message claims a target that is another's. An advertisement claims one, and so does a solicitation
+/// from `::`, which is duplicate address detection.
 #[inline(always)]
-pub(super) fn weigh<P: Packet, T: Tables>(
+pub(super) fn claims_another<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
-    header: &Ipv6Header,
+    source: Ipv6,
     upper: Upper,
-) -> Finding {
+) -> bool {
     let Some(message) = packet.at::<NeighbourMessage>(upper.offset) else {
-        return SPOOFED;
+        return false;
     };
     let claims = message.icmp.kind == NEIGHBOUR_ADVERTISEMENT
-        || (message.icmp.kind == NEIGHBOUR_SOLICITATION && header.source == Ipv6::UNSPECIFIED);
-    let foreign = claims && binding.standing_ipv6(message.target) == Standing::Foreign;
-    Finding::by_claim(foreign, DropReason::SpoofedNd)
+        || (message.icmp.kind == NEIGHBOUR_SOLICITATION && source == Ipv6::UNSPECIFIED);
+    claims && binding.standing_ipv6(message.target) == Standing::Foreign
 }
 
 /// Reads all options; `None` where they do not end where the packet does.

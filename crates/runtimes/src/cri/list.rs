@@ -44,12 +44,16 @@ pub(super) async fn list(scene: Arc<Scene>, whole: bool) -> Result<Listed, CriEr
     Ok(Listed { asked, whole, items, networks })
 }
 
-/// Nice to know, and nothing depends on it: a failure leaves what was known.
-async fn networks(scene: &Arc<Scene>) -> Option<(Vec<CniNetwork>, Vec<Network>)> {
+/// The CNI networks of this moment. Nice to know, and nothing depends on it: a failure leaves what was known.
+pub(super) async fn configured(scene: &Scene) -> Option<Vec<CniNetwork>> {
     let question = StatusRequest { verbose: true };
     let status: Result<StatusResponse, _> = scene.connection.ask("Status", question, ASKING).await;
     let status = status.inspect_err(|error| tracing::debug!(%error, "no CNI networks")).ok()?;
-    let read = networks::read(&status);
+    Some(networks::read(&status))
+}
+
+async fn networks(scene: &Arc<Scene>) -> Option<(Vec<CniNetwork>, Vec<Network>)> {
+    let read = configured(scene).await?;
     let scene = Arc::clone(scene);
     let describe = tokio::task::spawn_blocking(move || {
         let described = networks::describe(&read, &scene.hosts);

@@ -9,6 +9,7 @@ use portcullis_policy::model::Workload;
 
 use super::attach::Search;
 use super::info::Facts;
+use super::list::configured;
 use super::networks::{self, CniNetwork};
 use super::rpc::{ASKING, Connection, CriError};
 use super::wire::{
@@ -60,7 +61,7 @@ pub(super) fn is_id(id: &str) -> bool {
 }
 
 /// Looks once.
-pub(super) async fn look(scene: Arc<Scene>, id: &str, prior: Prior) -> Result<Seen, CriError> {
+pub(super) async fn look(scene: Arc<Scene>, id: &str, mut prior: Prior) -> Result<Seen, CriError> {
     let question = PodSandboxStatusRequest { pod_sandbox_id: id.into(), verbose: true };
     let answer: PodSandboxStatusResponse =
         match scene.connection.ask("PodSandboxStatus", question, ASKING).await {
@@ -77,6 +78,12 @@ pub(super) async fn look(scene: Arc<Scene>, id: &str, prior: Prior) -> Result<Se
         return Ok(Seen::Gone);
     }
     let facts = Facts::read(&answer, status);
+    // The configuration may have changed since; a new sandbox is of the present one.
+    if prior.appeared
+        && let Some(networks) = configured(&scene).await
+    {
+        prior.networks = networks.into();
+    }
     let container = basics(&scene.runtime, status, &facts);
     // The kernel's answers are awaited on a thread that may.
     let placed = tokio::task::spawn_blocking(move || place(container, &facts, &scene.hosts, &prior));
