@@ -118,7 +118,8 @@ fn busy(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(total))
 }
 
-fn resident_mb(pid: u32) -> Result<f64> {
+/// Megabytes of a process that are in memory.
+pub fn resident_mb(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(Path::new(&path)).context("the agent ended")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

@@ -8,6 +8,7 @@
 
 mod agent;
 mod cni;
+mod containers;
 mod gate;
 mod measure;
 mod reference;
@@ -62,13 +63,15 @@ fn run(args: &Args) -> Result<()> {
     if args.rounds == 0 || args.repeat == 0 {
         bail!("--rounds and --repeat must be at least 1");
     }
-    let known: Vec<&str> = gate::names().into_iter().chain(agent::NAMES).chain(cni::NAMES).collect();
+    let mut known: Vec<&str> = gate::names();
+    known.extend(agent::NAMES.iter().chain(&cni::NAMES).chain(&containers::NAMES));
     if !known.iter().any(|name| args.wants(name)) {
         bail!("nothing is named {}; there are: {}", args.names.join(", "), known.join(", "));
     }
     let mut measures = gate::measure(|name| args.wants(name), args.rounds, args.repeat)?;
     measures.extend(agent::measure(|name| args.wants(name))?);
     measures.extend(cni::measure(|name| args.wants(name))?);
+    measures.extend(containers::measure(|name| args.wants(name))?);
     report::print(&measures);
     match &args.json {
         Some(path) => write(path, &measures),

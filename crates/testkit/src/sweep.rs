@@ -48,15 +48,12 @@ fn sweep_where(gone: impl Fn(u32) -> bool) {
     let temporary = std::env::temp_dir();
     let directories: Vec<PathBuf> =
         leftovers(&temporary).into_iter().map(|name| temporary.join(name)).collect();
-    for directory in &directories {
-        ground::directory_and_cgroups(directory, &[]);
-    }
+    ground::all(&directories, &cgroups);
     processes_in(&names);
     namespaces(&names);
     for name in leftovers(Path::new(BPFFS)) {
         pins(&Path::new(BPFFS).join(name));
     }
-    cgroups.iter().for_each(|path| cgroup::remove_tree(path));
     for directory in directories {
         let _left = fs::remove_dir_all(directory);
     }

@@ -114,14 +114,15 @@ fn the_frame_after_the_threshold_is_dropped_whatever_it_claims() {
     arrived.wait_for(5).unwrap();
     wait_state(&stage.agent, "mallory", MapState::Quarantined);
     // Had one more come through, it would be here: whoever is let be comes behind it.
-    let witness = stage.honest_frame("far");
     stage.run("witness");
     let inside = stage.api().namespace("witness").unwrap();
     inside.socket("eth0").unwrap().send(&stage.honest_frame("witness")).unwrap();
     arrived.wait_for(6).unwrap();
-    assert_eq!((arrived.stop().unwrap(), leaked.stop().unwrap()), (6, 0), "{}", witness.len());
+    assert_eq!((arrived.stop().unwrap(), leaked.stop().unwrap()), (6, 0));
     let endpoint = stage.agent.endpoint("mallory").unwrap();
-    assert_eq!(endpoint.counters.reasons["quarantined"], 200, "{:?}", endpoint.counters);
+    // What others send to it counts too.
+    assert!(endpoint.counters.reasons["quarantined"] >= 200, "{:?}", endpoint.counters);
+    assert_eq!(endpoint.counters.allowed.packets, 5, "{:?}", endpoint.counters);
     assert_eq!(endpoint.attempts, 5);
 }
 

@@ -14,8 +14,8 @@ pub(super) fn sentence(
     outcome: ActionOutcome,
     trouble: Option<&str>,
 ) -> String {
-    let Trip { endpoint, attempts, .. } = trip;
-    let plural = if *attempts == 1 { "" } else { "s" };
+    let (endpoint, attempts) = (&trip.endpoint, trip.within_window());
+    let plural = if attempts == 1 { "" } else { "s" };
     let mut text = format!(
         "endpoint \"{endpoint}\" made {attempts} hostile attempt{plural} within {}: {}",
         case.answer.window,
@@ -56,5 +56,10 @@ fn done(case: &Case, plan: &Plan, outcome: ActionOutcome) -> String {
 /// Why a workload is in quarantine.
 pub(super) fn cause(trip: &Trip, case: &Case) -> String {
     let reasons: Vec<&str> = case.reasons.keys().map(String::as_str).collect();
-    format!("{} hostile attempts within {} ({})", trip.attempts, case.answer.window, reasons.join(", "))
+    format!(
+        "{} hostile attempts within {} ({})",
+        trip.within_window(),
+        case.answer.window,
+        reasons.join(", ")
+    )
 }

@@ -37,7 +37,7 @@ use crate::store::Sentence;
 pub struct Trip {
     /// Its name.
     pub endpoint: String,
-    /// Hostile attempts within the window.
+    /// Hostile attempts since the endpoint was bound or released last, that one included.
     pub attempts: u32,
     /// How many were one too many.
     pub threshold: u32,
@@ -45,6 +45,13 @@ pub struct Trip {
     pub timestamp_ns: u64,
     /// Path of the cgroup that sent it, where that could be told without a search.
     pub cgroup: Option<String>,
+}
+
+impl Trip {
+    /// Hostile attempts within the window: the kernel tells at the first frame that makes them too many.
+    fn within_window(&self) -> u32 {
+        self.attempts.min(self.threshold)
+    }
 }
 
 /// What is known of an endpoint when it has to be judged.

@@ -144,7 +144,7 @@ async fn carry_out<H: Hands>(hands: &H, evidence: &Evidence, trip: &Trip, case: 
         terminate: (case.answer.response == Response::Terminate).then_some(case.answer.terminate),
         outcome,
         policy: case.policy,
-        attempts: trip.attempts,
+        attempts: trip.within_window(),
         threshold: trip.threshold,
         window: case.answer.window,
         reasons,
@@ -218,10 +218,11 @@ fn nobody(trip: &Trip) -> Action {
         outcome: ActionOutcome::Done,
         message: format!(
             "endpoint \"{}\" made {} hostile attempts, and was gone before anything was done",
-            trip.endpoint, trip.attempts
+            trip.endpoint,
+            trip.within_window()
         ),
         policy: None,
-        attempts: trip.attempts,
+        attempts: trip.within_window(),
         threshold: trip.threshold,
         window: Answer::default().window,
         reasons: BTreeMap::new(),

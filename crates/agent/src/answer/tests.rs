@@ -105,7 +105,7 @@ impl Hands for Notes {
 
 fn trip(endpoint: &str) -> Trip {
     let timestamp_ns = monotonic_ns();
-    Trip { endpoint: endpoint.into(), attempts: 10, threshold: 10, timestamp_ns, cgroup: None }
+    Trip { endpoint: endpoint.into(), attempts: 17, threshold: 10, timestamp_ns, cgroup: None }
 }
 
 /// Lets a responder answer these trips, one after the other, and looks at the notes.

@@ -11,6 +11,7 @@ use portcullis_policy::model::Owner;
 
 use super::indices::Indices;
 use super::place::Spaces;
+use super::policies::POLICIES_SLOT;
 use super::{Core, Entry, Trouble};
 use crate::answer::Sentences;
 use crate::bus::Bus;
@@ -51,6 +52,7 @@ impl Core {
                 Some(format!("the state file was damaged ({why}); it is kept as {}", kept_as.display())),
             ),
         };
+        let lost_all = lost.is_some();
         if let Some(why) = lost.filter(|why| !records.is_empty() || why.contains("damaged")) {
             let message = format!("{why}: {} endpoints were taken over from the kernel", records.len());
             bus.notice("damaged", None, message.clone());
@@ -88,13 +90,14 @@ impl Core {
         // Loaded now, so that the first endpoint need not wait for the verifier.
         let own = Arc::clone(core.spaces.own());
         core.datapath.preload(&own.namespace, Gate::Ethernet)?;
-        core.load_policies()?;
+        core.load_policies(lost_all)?;
         core.add_plugin();
-        core.add_sources();
+        core.add_sources()?;
         let before = core.reserve_pinned()?;
         core.load_all(records)?;
         core.refresh_nodes();
         core.refresh_unbound();
+        core.refresh_ports();
         core.sweep(&before)?;
         core.datapath.retire_older();
         Ok((core, opened.events))
@@ -202,7 +205,8 @@ impl Core {
         let bindings = &self.bindings;
         self.tables.sweep(|binding| bindings.is_used(binding))?;
         let known: BTreeSet<u32> = self.entries.values().map(|entry| entry.record.slot).collect();
-        for slot in self.tables.journal()?.into_keys().filter(|slot| !known.contains(slot)) {
+        let unknown = |slot: &u32| !known.contains(slot) && *slot != POLICIES_SLOT;
+        for slot in self.tables.journal()?.into_keys().filter(unknown) {
             self.tables.write_journal(slot, &[])?;
         }
         Ok(())

@@ -10,7 +10,10 @@ use portcullis_policy::model::{EndpointSpec, Owner, Workload};
 use super::{Core, Trouble};
 use crate::answer::Sentences;
 use crate::control::{Fault, Outcome};
-use crate::store::{Sentence, StoreError};
+use crate::store::{PolicyBook, Sentence, StoreError};
+
+/// Place of the policies in the kernel's journal: the counter slot that is no endpoint's.
+pub(super) const POLICIES_SLOT: u32 = portcullis_abi::UNBOUND_SLOT;
 
 impl Core {
     /// Every policy, in the order in which they are asked.
@@ -112,8 +115,25 @@ impl Core {
         }
     }
 
+    /// What the kernel's journal remembers of the API's policies.
+    fn journalled_policies(&self) -> Vec<GatePolicy> {
+        let text = self.tables.journal().ok().and_then(|mut texts| texts.remove(&POLICIES_SLOT));
+        text.and_then(|text| PolicyBook::decode(&text).ok()).unwrap_or_default()
+    }
+
+    fn write_journal(&self) {
+        let policies = self.state().policies;
+        let written = PolicyBook::encode(&policies).map_err(|error| error.to_string()).and_then(|text| {
+            self.tables.write_journal(POLICIES_SLOT, &text).map_err(|error| error.to_string())
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "cannot write the policies into the kernel's journal");
+        }
+    }
+
     /// Every endpoint may be treated otherwise now.
     fn policies_changed(&mut self) {
+        self.write_journal();
         let sourced: BTreeSet<Anchor> = self.sourced.keys().copied().collect();
         self.settle_all(sourced);
         let by_hand: Vec<String> = self
@@ -133,9 +153,13 @@ impl Core {
     }
 
     /// The policies of the configuration file and of the store.
-    pub(super) fn load_policies(&mut self) -> Result<(), Fault> {
+    pub(super) fn load_policies(&mut self, lost: bool) -> Result<(), Fault> {
         let of_file = std::mem::take(&mut self.config.policies);
-        let stored = self.store.policies().map_err(failed)?;
+        let mut stored = self.store.policies().map_err(failed)?;
+        if lost && stored.is_empty() {
+            stored = self.journalled_policies();
+            self.store.put_policies(&stored).map_err(failed)?;
+        }
         let mut owners = std::collections::BTreeMap::new();
         owners.extend(stored.iter().map(|policy| (policy.name.clone(), Owner::Api)));
         owners.extend(of_file.iter().map(|policy| (policy.name.clone(), Owner::File)));

@@ -68,8 +68,8 @@ impl Core {
 
     /// The whole truth of a source: what it does not name is gone.
     fn snapshot(&mut self, name: &str, containers: Vec<Container>, networks: Vec<Network>) {
+        self.keep_networks(name, networks);
         let Some(source) = self.fleet.source_mut(name) else { return };
-        source.networks = networks;
         source.resyncs += 1;
         let named: BTreeSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
         let gone: Vec<String> =
@@ -90,10 +90,23 @@ impl Core {
     }
 
     fn networks(&mut self, name: &str, networks: Vec<Network>) {
-        if let Some(source) = self.fleet.source_mut(name) {
-            source.networks = networks;
+        if self.keep_networks(name, networks) {
             self.refresh_ports();
         }
+    }
+
+    /// Takes in a source's networks; whether they are others than before. They are kept for the next start:
+    /// what appears at their bridges is to be held before the source has spoken.
+    fn keep_networks(&mut self, name: &str, networks: Vec<Network>) -> bool {
+        let Some(source) = self.fleet.source_mut(name) else { return false };
+        if source.networks == networks {
+            return false;
+        }
+        if let Err(error) = self.store.put_networks(name, &networks) {
+            self.bus.notice("failed", None, error.to_string());
+        }
+        source.networks = networks;
+        true
     }
 
     /// Takes in what a source says of a container; answers the interfaces that it concerns.

@@ -4,28 +4,54 @@
 //! stands on an interface tells whether it is the same one: our program goes with its interface, and so does not
 //! survive in the place of another.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_datapath::{Anchor, Gate, LinkLayer};
-use portcullis_inventory::{Link, Netns, RouteSocket};
-use portcullis_policy::container::{Attachment, AttachmentPlace, Container, HostInterface, Networking};
+use portcullis_inventory::{Link, LinkKind, Netns, RouteSocket};
+use portcullis_policy::container::{
+    Attachment, AttachmentPlace, Container, HostInterface, Network, Networking,
+};
 use portcullis_policy::model::{Direction, Owner};
 
 use super::place::{Place, Space};
 use super::plugin::CNI;
 use super::{Core, Entry, Trouble};
+use crate::control::Fault;
 use crate::fleet::{Source, Treatment};
 use crate::store::{Origin, Record};
 
 impl Core {
-    /// The sources of the configuration. They say nothing yet.
-    pub(super) fn add_sources(&mut self) {
+    /// The sources of the configuration. They say nothing yet, but what networks they had is known.
+    pub(super) fn add_sources(&mut self) -> Result<(), Fault> {
+        let mut networks = self.known_networks()?;
         for (name, source) in named_sources(&self.config) {
             let treatment = Treatment { mode: source.mode, hold: source.hold, inside: source.inside };
             let socket = Some(source.socket.display().to_string());
-            self.fleet.add(Source::new(&name, source.kind.owner(), socket, treatment));
+            let mut known = Source::new(&name, source.kind.owner(), socket, treatment);
+            known.networks = networks.remove(&name).unwrap_or_default();
+            self.fleet.add(known);
         }
+        Ok(())
+    }
+
+    /// The networks that sources told of last, as far as their bridges are there. An index may be another
+    /// interface's by now, so names count, and indices are looked up anew.
+    fn known_networks(&mut self) -> Result<BTreeMap<String, Vec<Network>>, Fault> {
+        let mut all = self.store.networks().map_err(|error| Fault::Failed(error.to_string()))?;
+        for network in all.values_mut().flatten() {
+            network.bridge = network.bridge.take().and_then(|bridge| {
+                let space = self.spaces.get(bridge.netns_path.as_deref()).ok()?;
+                let link = space.link_by_name(&bridge.name).ok()??;
+                (link.kind == LinkKind::Bridge).then(|| HostInterface {
+                    netns: space.inode(),
+                    index: link.index,
+                    ..bridge
+                })
+            });
+        }
+        Ok(all)
     }
 
     /// Takes over what an earlier agent had bound for sources, as far as it is still the same.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use portcullis_policy::container::Network;
 use portcullis_policy::guard::GatePolicy;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::de::DeserializeOwned;
@@ -17,6 +18,8 @@ type Shelf = TableDefinition<'static, &'static str, &'static [u8]>;
 const POLICIES: Shelf = TableDefinition::new("policies");
 /// Sentences by whom they hold for.
 const SENTENCES: Shelf = TableDefinition::new("sentences");
+/// Networks of runtimes, by source.
+const NETWORKS: Shelf = TableDefinition::new("networks");
 /// Version of the forms in bytes. A form that an older agent could not read gets a new number.
 const VERSION: u32 = 1;
 
@@ -117,6 +120,16 @@ impl Store {
         self.change_shelf(SENTENCES, std::iter::empty::<(&str, &Sentence)>(), keys)
     }
 
+    /// The networks that sources told of last.
+    pub fn networks(&self) -> Result<BTreeMap<String, Vec<Network>>, StoreError> {
+        Ok(read(&self.database, NETWORKS).map_err(|e| self.unread(e))?.into_iter().collect())
+    }
+
+    /// Keeps the networks of a source.
+    pub fn put_networks(&self, source: &str, networks: &Vec<Network>) -> Result<(), StoreError> {
+        self.change_shelf(NETWORKS, std::iter::once((source, networks)), &[])
+    }
+
     fn change_shelf<'a, T: Serialize + 'a>(
         &self,
         shelf: Shelf,
@@ -144,6 +157,7 @@ impl Store {
 pub(super) fn check(database: &Database) -> Result<(), ReadError> {
     read::<GatePolicy>(database, POLICIES)?;
     read::<Sentence>(database, SENTENCES)?;
+    read::<Vec<Network>>(database, NETWORKS)?;
     Ok(())
 }
 

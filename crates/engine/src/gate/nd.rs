@@ -39,9 +39,7 @@ pub(super) const fn is_neighbour_discovery(icmp_type: u8) -> bool {
 struct Options {
     /// Whether a source link-layer address option is there.
     has_source: bool,
-    /// Whether a link-layer address that speaks for the sender is not its own.
-    foreign: bool,
-    /// Whether such an option is not as long as it must be.
+    /// Whether an option with a link-layer address is not as long as it must be.
     ill_formed: bool,
 }
 
@@ -75,13 +73,11 @@ pub(super) fn verify<P: Packet, T: Tables>(
     if options_at > upper.end {
         return MALFORMED;
     }
-    let Some(options) = read_options(packet, binding, link, icmp.kind, options_at, upper.end) else {
-        return MALFORMED;
-    };
-    if options.foreign || options.ill_formed {
-        return Finding::by_claim(options.foreign, DropReason::SpoofedNd);
+    match read_options(packet, binding, link, icmp.kind, options_at, upper.end) {
+        Ok(options) if options.ill_formed => SPOOFED,
+        Ok(options) => verify_message(packet, binding, header, upper, icmp.kind, options),
+        Err(reason) => Finding::Violation(reason),
     }
-    verify_message(packet, binding, header, upper, icmp.kind, options)
 }
 
 #[inline(always)]
@@ -140,9 +136,9 @@ pub(super) fn claims_another<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     source: Ipv6,
-    upper: Upper,
+    at: u32,
 ) -> bool {
-    let Some(message) = packet.at::<NeighbourMessage>(upper.offset) else {
+    let Some(message) = packet.at::<NeighbourMessage>(at) else {
         return false;
     };
     let claims = message.icmp.kind == NEIGHBOUR_ADVERTISEMENT
@@ -150,7 +146,8 @@ pub(super) fn claims_another<P: Packet, T: Tables>(
     claims && binding.standing_ipv6(message.target) == Standing::Foreign
 }
 
-/// Reads all options; `None` where they do not end where the packet does.
+/// Reads all options. Refuses one that tells another's link-layer address in the sender's name, and options that
+/// do not end where the packet does.
 #[inline(always)]
 fn read_options<P: Packet, T: Tables>(
     packet: &P,
@@ -159,30 +156,32 @@ fn read_options<P: Packet, T: Tables>(
     kind: u8,
     first: u32,
     end: u32,
-) -> Option<Options> {
-    let mut options = Options { has_source: false, foreign: false, ill_formed: false };
+) -> Result<Options, DropReason> {
+    let mut options = Options { has_source: false, ill_formed: false };
     let mut offset = first;
     for _ in 0..MAX_OPTIONS {
         if offset == end {
-            return Some(options);
+            return Ok(options);
         }
-        let option = packet.at::<NdOption>(offset)?;
+        let option = packet.at::<NdOption>(offset).ok_or(DropReason::Malformed)?;
         let next = offset + u32::from(option.len) * 8;
         if option.len == 0 || next > end {
-            return None;
+            return Err(DropReason::Malformed);
         }
         let is_source = option.kind == SOURCE_LINK_LAYER;
         // In a redirect the target option names the better next hop, not the sender.
         let is_target = option.kind == TARGET_LINK_LAYER && kind != REDIRECT;
         if is_source || is_target {
+            let mac = packet.at::<Mac>(offset + size_of::<NdOption>() as u32).ok_or(DropReason::Malformed)?;
+            if !is_own(binding, link, mac) {
+                return Err(DropReason::SpoofedNd);
+            }
             options.has_source |= is_source;
-            let mac = packet.at::<Mac>(offset + size_of::<NdOption>() as u32)?;
-            options.foreign |= !is_own(binding, link, mac);
             options.ill_formed |= option.len != 1;
         }
         offset = next;
     }
-    if offset == end { Some(options) } else { None }
+    if offset == end { Ok(options) } else { Err(DropReason::Malformed) }
 }
 
 #[inline(always)]

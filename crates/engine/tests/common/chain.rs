@@ -10,18 +10,18 @@ pub(super) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0)) | low)
 }
 
-/// Kind and data of each; eight at most, and they end where the message does.
-pub(super) fn nd_options(mut rest: &[u8]) -> Result<Vec<(u8, &[u8])>, DropReason> {
+/// Kind and data of each, eight at most, and whether they end where the message does.
+pub(super) fn nd_options(mut rest: &[u8]) -> (Vec<(u8, &[u8])>, bool) {
     let mut options = Vec::new();
     while !rest.is_empty() {
         let len = rest.get(1).map_or(0, |units| usize::from(*units) * 8);
         if len == 0 || len > rest.len() || options.len() == 8 {
-            return Err(DropReason::Malformed);
+            return (options, false);
         }
         options.push((rest[0], &rest[2..len]));
         rest = &rest[len..];
     }
-    Ok(options)
+    (options, true)
 }
 
 /// Loose or strict source routing; options that cannot be read, and more than eight, count as such.

@@ -273,13 +273,14 @@ impl World {
             135 | 136 => 24,
             _ => 40,
         };
-        let options = nd_options(message.get(fixed_len..).ok_or(DropReason::Malformed)?)?;
+        let (options, ends_well) = nd_options(message.get(fixed_len..).ok_or(DropReason::Malformed)?);
         let of_sender = |option: u8| option == 1 || (option == 2 && kind != 137);
         let told = options.iter().filter(|(option, _)| of_sender(*option)).map(|(_, data)| data);
         // Without an Ethernet header a link-layer address means nothing.
         if link.is_some() && told.clone().any(|data| self.foreign_mac(&data[..6])) {
             return Err(DropReason::SpoofedNd.into());
         }
+        honest_if(ends_well, DropReason::Malformed)?;
         if told.clone().any(|data| data.len() != 6) {
             return Err(spoofed);
         }

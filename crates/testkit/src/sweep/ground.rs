@@ -24,23 +24,20 @@ const CNI_RESULTS: &str = "/var/lib/cni/results";
 pub fn ground(cgroup: &str, directory: &Path, host: &Namespace) {
     let sockets = shim_sockets(host);
     let cgroups: Vec<PathBuf> = cgroup::hierarchies().iter().map(|root| root.join(cgroup)).collect();
-    directory_and_cgroups(directory, &cgroups);
+    all(&[directory.to_owned()], &cgroups);
     remove_files(&sockets);
 }
 
-/// The same without knowing its host namespace.
-pub fn directory_and_cgroups(directory: &Path, cgroups: &[PathBuf]) {
-    let namespaces = pinned_namespaces(directory);
-    let results = cni_results(directory);
-    kill(directory, cgroups);
-    for path in &namespaces {
-        let _not_mounted = unmount(path, UnmountFlags::DETACH);
-    }
-    remove_files(&namespaces);
-    remove_files(&results);
-    for path in mounts_below(directory) {
+/// The same of several, without knowing their host namespaces.
+pub fn all(directories: &[PathBuf], cgroups: &[PathBuf]) {
+    let mut files: Vec<PathBuf> = directories.iter().flat_map(|path| pinned_namespaces(path)).collect();
+    let namespaces = files.clone();
+    files.extend(directories.iter().flat_map(|path| cni_results(path)));
+    kill(directories, cgroups);
+    for path in namespaces.into_iter().chain(directories.iter().flat_map(|path| mounts_below(path))) {
         let _gone = unmount(&path, UnmountFlags::DETACH);
     }
+    remove_files(&files);
     for path in cgroups {
         cgroup::remove_tree(path);
     }
@@ -61,13 +58,13 @@ pub fn remove_files(paths: &[PathBuf]) {
     }
 }
 
-/// Kills what is in the cgroups or has the directory in its command line, until there is nothing: what
+/// Kills what is in the cgroups or has a directory in its command line, until there is nothing: what
 /// ends may start something that cleans up behind it.
-fn kill(directory: &Path, cgroups: &[PathBuf]) {
+fn kill(directories: &[PathBuf], cgroups: &[PathBuf]) {
     let find = || {
         let mut found = BTreeSet::new();
         cgroups.iter().for_each(|path| found.extend(members(path)));
-        found.extend(mentioning(directory));
+        found.extend(mentioning(directories));
         found.remove(&std::process::id());
         found
     };
@@ -94,16 +91,17 @@ fn members(cgroup: &Path) -> Vec<u32> {
     found
 }
 
-/// Processes whose command line speaks of the directory.
-fn mentioning(directory: &Path) -> Vec<u32> {
-    let Some(wanted) = directory.to_str() else { return Vec::new() };
+/// Processes whose command line speaks of one of the directories.
+fn mentioning(directories: &[PathBuf]) -> Vec<u32> {
+    let wanted: Vec<&str> = directories.iter().filter_map(|directory| directory.to_str()).collect();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(wanted)
+            let line = String::from_utf8_lossy(&line);
+            wanted.iter().any(|wanted| line.contains(wanted))
         })
         .collect()
 }
