@@ -64,7 +64,8 @@ fn run(args: &Args) -> Result<()> {
         bail!("--rounds and --repeat must be at least 1");
     }
     let mut known: Vec<&str> = gate::names();
-    known.extend(agent::NAMES.iter().chain(&cni::NAMES).chain(&containers::NAMES));
+    known.extend(agent::NAMES.iter().chain(&cni::NAMES));
+    known.extend(containers::names());
     if !known.iter().any(|name| args.wants(name)) {
         bail!("nothing is named {}; there are: {}", args.names.join(", "), known.join(", "));
     }

@@ -111,18 +111,11 @@ extern "C" fn has_foreign_source(ctx: *mut __sk_buff, index: u32, offset: u32) -
     ask(ctx, index, offset, |skb, binding| engine::has_foreign_ipv6_source(skb, binding, offset))
 }
 
-/// Whether it speaks for another, by its upper-layer header: 1 or 0.
+/// Whether it speaks for another: 1 or 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn has_foreign_message(ctx: *mut __sk_buff, index: u32, offset: u32, upper: u32) -> u32 {
-    ask(ctx, index, offset, |skb, binding| engine::has_foreign_ipv6_message(skb, binding, offset, upper))
-}
-
-/// Where that header is.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn find_upper(ctx: *mut __sk_buff, offset: u32) -> u32 {
-    if offset > MAX_OFFSET { 0 } else { engine::find_ipv6_upper(&Skb::new(ctx), offset) }
+extern "C" fn has_foreign_message(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
+    ask(ctx, index, offset, |skb, binding| engine::has_foreign_ipv6_message(skb, binding, offset))
 }
 
 /// An IPv6 packet at an offset, and what of it is evidence.
@@ -130,8 +123,7 @@ extern "C" fn find_upper(ctx: *mut __sk_buff, offset: u32) -> u32 {
 fn weighed_ipv6(ctx: *mut __sk_buff, index: u32, offset: u32) -> u32 {
     let code = ipv6(ctx, index, offset);
     if code & Finding::MILD == 0
-        || has_foreign_source(ctx, index, offset) == 0
-            && has_foreign_message(ctx, index, offset, find_upper(ctx, offset)) == 0
+        || has_foreign_source(ctx, index, offset) == 0 && has_foreign_message(ctx, index, offset) == 0
     {
         return code;
     }

@@ -17,6 +17,7 @@ pub mod link;
 pub mod monitor;
 pub mod netns;
 pub mod peer;
+pub mod process;
 pub mod route;
 mod survey;
 #[allow(unsafe_code)]
@@ -32,6 +33,7 @@ pub use link::{Link, LinkKind, PeerRef, link_by_index, link_by_name, links};
 pub use monitor::{Change, Monitor};
 pub use netns::{Netns, NetnsId, discover};
 pub use peer::{NsidMap, peer_of};
+pub use process::Process;
 pub use route::RouteSocket;
 pub use survey::survey;
 pub use watch::{NetnsChange, NetnsWatch};

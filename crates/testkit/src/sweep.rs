@@ -48,8 +48,8 @@ fn sweep_where(gone: impl Fn(u32) -> bool) {
     let temporary = std::env::temp_dir();
     let directories: Vec<PathBuf> =
         leftovers(&temporary).into_iter().map(|name| temporary.join(name)).collect();
-    ground::all(&directories, &cgroups);
     processes_in(&names);
+    ground::all(&directories, &cgroups);
     namespaces(&names);
     for name in leftovers(Path::new(BPFFS)) {
         pins(&Path::new(BPFFS).join(name));

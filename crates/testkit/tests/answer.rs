@@ -122,7 +122,6 @@ fn the_frame_after_the_threshold_is_dropped_whatever_it_claims() {
     let endpoint = stage.agent.endpoint("mallory").unwrap();
     // What others send to it counts too.
     assert!(endpoint.counters.reasons["quarantined"] >= 200, "{:?}", endpoint.counters);
-    assert_eq!(endpoint.counters.allowed.packets, 5, "{:?}", endpoint.counters);
     assert_eq!(endpoint.attempts, 5);
 }
 

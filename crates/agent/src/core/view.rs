@@ -9,6 +9,7 @@ use portcullis_policy::api::{
     Count, Counters, Coverage, CoverageRow, Endpoint, EndpointState, EndpointTotals, Interface, State, Status,
 };
 use portcullis_policy::compile::effective;
+use portcullis_policy::container::Networking;
 use portcullis_policy::model::{Direction, Mode, Owner};
 
 use super::{Core, Entry, Trouble};
@@ -183,12 +184,19 @@ impl Core {
             .flat_map(|view| view.links.iter().map(|link| (view.id.0, link)))
             .filter_map(|(netns, link)| Some((Anchor { netns, ifindex: link.index }, link.xdp_prog?)))
             .collect();
-        let host = hostnet::host_network_processes().unwrap_or_default();
+        let mut host = hostnet::host_network_processes().unwrap_or_default();
+        for process in &mut host {
+            if let Some(name) = self.host_container(process.pid) {
+                process.command = name;
+            }
+        }
         let mut rows: BTreeMap<(u32, u32, String), CoverageRow> = BTreeMap::new();
         for candidate in classify(&views, &host) {
             let row = self.candidate_row(&candidate, &xdp);
             let netns = if candidate.in_agent_netns { 0 } else { candidate.netns.0 };
-            rows.insert((netns, row.index, row.interface.clone()), row);
+            // What has no interface is told apart by what is said of it.
+            let name = if row.index == 0 { row.reason.clone() } else { row.interface.clone() };
+            rows.insert((netns, row.index, name), row);
         }
         let own = self.spaces.own().inode();
         for entry in self.entries.values() {
@@ -202,6 +210,14 @@ impl Core {
             }
         }
         rows.into_values().collect()
+    }
+
+    /// The container on the host's network that a process belongs to: its cgroup is named after it.
+    fn host_container(&self, pid: u32) -> Option<String> {
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let all = self.fleet.sources().flat_map(|source| source.containers.values());
+        let mut on_host = all.filter(|known| known.container.networking == Networking::Host);
+        on_host.find(|known| cgroup.contains(&known.container.id)).map(|known| known.container.name.clone())
     }
 
     fn candidate_row(&self, candidate: &Candidate, xdp: &HashMap<Anchor, u32>) -> CoverageRow {

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use aya::maps::{Array, Map, MapData};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use portcullis_abi::{ABI_VERSION, ANCHOR_ARRAY_LEN, HELD_BINDING, Pointer};
+use portcullis_abi::{ABI_VERSION, HELD_BINDING, Pointer};
 use portcullis_testkit::Namespace;
 
 /// Between two looks at what is awaited: short beside what is measured, and no load of its own.
 const LOOK: Duration = Duration::from_micros(50);
+/// A lab's namespace has no higher interface index than this.
+const INDEXES: u32 = 4096;
 // linux/rtnetlink.h and linux/if.h
 const LINK_GROUP: u32 = 1;
 const NEW_LINK: u16 = 16;
@@ -55,7 +57,7 @@ impl Anchors {
 
     /// How many interfaces are bound.
     pub fn bound(&self) -> usize {
-        (1..ANCHOR_ARRAY_LEN).filter(|ifindex| self.binding(*ifindex).is_some()).count()
+        (1..INDEXES).filter(|ifindex| self.binding(*ifindex).is_some()).count()
     }
 }
 

@@ -6,7 +6,7 @@ use portcullis_testkit::{
 };
 
 use super::doors::{Anchors, Door, Doors};
-use super::{agent, lab, measured, median, source};
+use super::{agent, findings, lab, median, most, source};
 use crate::report::{Measure, Target};
 
 const DOCKER: &str = "docker/start-to-bound";
@@ -22,9 +22,8 @@ const STARTS: usize = 21;
 pub fn measure(wants: &dyn Fn(&str) -> bool) -> Result<Vec<Measure>> {
     let mut measures = Vec::new();
     let mut add = |name, target, milliseconds: Vec<f64>| -> Result<()> {
-        let most = milliseconds.iter().copied().fold(0.0, f64::max);
+        measures.push(Measure::alone(&format!("{name}-max"), most(&milliseconds), "ms", None));
         measures.push(Measure::alone(name, median(milliseconds)?, "ms", target));
-        measures.push(Measure::alone(&format!("{name}-max"), most, "ms", None));
         Ok(())
     };
     if wants(DOCKER) {
@@ -67,7 +66,7 @@ fn one_by_one(lab: &Lab, agent: &Agent, start: impl Fn(usize) -> Result<()>) -> 
     for number in 0..=STARTS {
         start(number)?;
         wait_for("a container to be bound", || (doors.bound().len() > number).then_some(()))
-            .with_context(|| measured(agent))?;
+            .with_context(|| findings(agent))?;
     }
     Ok(doors.bound().iter().skip(1).filter_map(|(_, door)| Door::milliseconds(door)).collect())
 }

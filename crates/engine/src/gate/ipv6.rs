@@ -85,31 +85,23 @@ pub(super) fn has_foreign_source<P: Packet, T: Tables>(
         .is_some_and(|header| binding.standing_ipv6(header.source) == Standing::Foreign)
 }
 
-/// Where a packet's upper-layer header begins and what it is, as a number: the protocol, and from the ninth bit
-/// on the offset. 0 where there is none to be read.
-#[inline(always)]
-pub(super) fn find_upper<P: Packet>(packet: &P, offset: u32) -> u32 {
-    let Some(header) = packet.head::<Ipv6Header>(offset) else {
-        return 0;
-    };
-    match walk(packet, header.next_header, offset + HEADER_LEN, packet.len()) {
-        Ok(upper) if !upper.headless => u32::from(upper.protocol) | upper.offset << 8,
-        _ => 0,
-    }
-}
-
 /// Whether the packet speaks for another in neighbour discovery, or takes a DHCP server's role.
 #[inline(always)]
 pub(super) fn has_foreign_message<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     offset: u32,
-    upper: u32,
 ) -> bool {
-    let (protocol, at) = (upper as u8, upper >> 8);
-    match (protocol, packet.head::<Ipv6Header>(offset)) {
-        (protocol::ICMPV6, Some(header)) => nd::claims_another(packet, binding, header.source, at),
-        (protocol::UDP, _) => packet.at::<Udp>(at).is_some_and(|udp| binding.is_rogue_dhcp(udp)),
+    let Some(header) = packet.head::<Ipv6Header>(offset) else {
+        return false;
+    };
+    let Ok(upper) = walk(packet, header.next_header, offset + HEADER_LEN, packet.len()) else {
+        return false;
+    };
+    match upper.protocol {
+        _ if upper.headless => false,
+        protocol::ICMPV6 => nd::claims_another(packet, binding, header.source, upper.offset),
+        protocol::UDP => packet.at::<Udp>(upper.offset).is_some_and(|udp| binding.is_rogue_dhcp(udp)),
         _ => false,
     }
 }

@@ -84,7 +84,7 @@ pub fn ip_version<P: Packet>(packet: &P) -> Option<u8> {
     packet.head::<[u8; 4]>(0).map(|start| start[0] >> 4)
 }
 
-/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the seven
+/// Verifies the Ethernet source and the tags, and has `inner` verify the rest. This and the six
 /// below are the parts of [`verify_ethernet`], for callers that must be built of small functions.
 #[inline(always)]
 pub fn verify_link<P: Packet, T: Tables>(
@@ -115,7 +115,7 @@ pub fn verify_ipv4<P: Packet, T: Tables>(packet: &P, binding: &Binding<'_, T>, o
 }
 
 /// Verifies an IPv6 packet that begins at `offset`. What claims an address that is not bound is found mild,
-/// until it is weighed by the three that follow.
+/// until it is weighed by the two that follow.
 #[inline(always)]
 pub fn verify_ipv6<P: Packet, T: Tables>(
     packet: &P,
@@ -135,8 +135,7 @@ fn weigh_ipv6<P: Packet, T: Tables>(
     finding: Finding,
 ) -> Finding {
     let claims = || {
-        has_foreign_ipv6_source(packet, binding, offset)
-            || has_foreign_ipv6_message(packet, binding, offset, find_ipv6_upper(packet, offset))
+        has_foreign_ipv6_source(packet, binding, offset) || has_foreign_ipv6_message(packet, binding, offset)
     };
     if finding.is_mild() && claims() { finding.as_evidence() } else { finding }
 }
@@ -157,15 +156,8 @@ pub fn has_foreign_ipv6_message<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     offset: u32,
-    upper: u32,
 ) -> bool {
-    ipv6::has_foreign_message(packet, binding, offset, upper)
-}
-
-/// Where that is said, as a number for [`has_foreign_ipv6_message`].
-#[inline(always)]
-pub fn find_ipv6_upper<P: Packet>(packet: &P, offset: u32) -> u32 {
-    ipv6::find_upper(packet, offset)
+    ipv6::has_foreign_message(packet, binding, offset)
 }
 
 /// Verifies an ARP packet that begins at `offset`.
