@@ -51,7 +51,7 @@ impl Ground {
     /// A command that will run one of the runtimes' programs in its namespace.
     pub fn command(&self, name: &str) -> Result<Command> {
         let mut command = self.host.command(program(name)?);
-        command.env("PATH", search_path()).env("HOME", self.path()).env("TMPDIR", "/tmp");
+        command.env("PATH", search_path()).env("HOME", self.path()).env("TMPDIR", self.path());
         Ok(command)
     }
 }
