@@ -98,10 +98,9 @@ impl Core {
             || Fault::NotFound(format!("nothing is bound for interface {interface} of container {id}"));
         let known =
             self.fleet.source(CNI).and_then(|source| source.containers.get(id)).ok_or_else(nothing)?;
-        let attachments = known.container.attachments.iter().zip(&known.anchors);
+        let mut attachments = known.container.attachments.iter().zip(&known.anchors);
         let (_, anchor) = attachments
-            .filter(|(attachment, _)| attachment.inside.as_deref() == Some(interface))
-            .next_back()
+            .rfind(|(attachment, _)| attachment.inside.as_deref() == Some(interface))
             .ok_or_else(nothing)?;
         let name = anchor.and_then(|anchor| {
             self.names_by_anchor.get(&anchor).or_else(|| self.sourced.get(&anchor)).cloned()

@@ -82,7 +82,8 @@ impl Core {
             touched.extend(self.know(name, container));
         }
         // Endpoints of an earlier life of this agent, which the source has not named.
-        touched.extend(self.sourced_by(name));
+        touched
+            .extend(self.sourced_by(name).into_iter().filter(|anchor| self.fleet.claims(*anchor).is_empty()));
         self.settle_all(touched);
         self.refresh_ports();
         self.meet_all_expected();
@@ -118,7 +119,26 @@ impl Core {
         self.sentences.came(&container.workload);
         let anchors =
             container.attachments.iter().map(|attachment| self.anchor_of(attachment, inside)).collect();
-        self.fleet.put(source, Known { container, anchors })
+        let known = Known { container, anchors };
+        if self.is_settled(source, &known) {
+            return BTreeSet::new();
+        }
+        self.fleet.put(source, known)
+    }
+
+    /// Whether this was said before, and is so. Full lists say little that is new.
+    fn is_settled(&self, source: &str, known: &Known) -> bool {
+        let before = self.fleet.source(source).and_then(|source| source.containers.get(&known.container.id));
+        let bound = |anchor: &Option<Anchor>| {
+            let name = anchor.and_then(|anchor| self.sourced.get(&anchor));
+            let entry = name.and_then(|name| self.entries.get(name));
+            entry.is_some_and(|entry| entry.bound.is_some() && entry.trouble.is_none())
+        };
+        before.is_some_and(|before| {
+            before.container == known.container
+                && before.anchors == known.anchors
+                && before.anchors.iter().all(bound)
+        })
     }
 
     /// An attachment that a source still expects may have been found here already.

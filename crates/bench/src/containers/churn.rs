@@ -1,6 +1,7 @@
 //! Containers that come and go, twenty a second: whose binding outlives them, and who is without one.
 
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,6 @@ const EVERY: Duration = Duration::from_millis(50);
 const STARTS: usize = 200;
 /// Each lives as long as it takes to start so many others.
 const LIVES: usize = 20;
-/// Addresses and MACs are used again this many starts later, at once after their last owner's end.
-const SEATS: usize = LIVES + 2;
 /// By then nothing of a container may be left.
 const FORGET_WITHIN: Duration = Duration::from_millis(100);
 
@@ -108,6 +107,25 @@ pub fn measure(wants: &dyn Fn(&str) -> bool) -> Result<Vec<Measure>> {
     Ok(measures)
 }
 
+/// Addresses and MACs: what was given back last is the next to be used, as soon as can be.
+#[derive(Default)]
+struct Seats(Mutex<(Vec<usize>, usize)>);
+
+impl Seats {
+    fn take(&self) -> usize {
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (free, next) = &mut *seats;
+        free.pop().unwrap_or_else(|| {
+            *next += 1;
+            *next
+        })
+    }
+
+    fn give_back(&self, seat: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(seat);
+    }
+}
+
 /// One that has ended.
 struct Ended {
     ifindex: u32,
@@ -119,13 +137,15 @@ fn come_and_go(lab: &Lab, agent: &Agent, runtime: &dyn Runtime) -> Result<Tally>
     let anchors = Anchors::open(agent.bpffs())?;
     let (sender, ended) = channel();
     let (running, to_end) = channel::<(Pod, u32)>();
+    let seats = Seats::default();
     let mut tally = Tally::default();
     let begun = Instant::now();
     thread::scope(|scope| -> Result<()> {
+        let seats = &seats;
         let starter = scope.spawn(move || -> Result<f64> {
             for number in 0..STARTS {
                 wait_until(begun + EVERY * number as u32);
-                let pod = Pod::new(lab, number, number % SEATS);
+                let pod = Pod::new(lab, number, seats.take());
                 runtime.start(host, &pod)?;
                 let ifindex = host.index_of(&pod.host_interface())?;
                 // Whoever ends them fails first, if at all.
@@ -141,6 +161,7 @@ fn come_and_go(lab: &Lab, agent: &Agent, runtime: &dyn Runtime) -> Result<Tally>
                 wait_until(begun + EVERY * (number + LIVES) as u32 + EVERY / 2);
                 unbound += usize::from(anchors.binding(ifindex).is_none());
                 let at = runtime.end(host, &pod)?;
+                seats.give_back(pod.seat());
                 drop(sender.send(Ended { ifindex, at }));
             }
             Ok(unbound)

@@ -31,13 +31,6 @@ pub struct Door {
     pub bound: Option<Instant>,
 }
 
-impl Door {
-    /// Milliseconds from one to the other; none: not bound.
-    pub fn milliseconds(&self) -> Option<f64> {
-        Some(self.bound?.duration_since(self.up).as_secs_f64() * 1000.0)
-    }
-}
-
 /// The table by which the programs find bindings, as it is pinned.
 pub struct Anchors(Array<MapData, u64>);
 

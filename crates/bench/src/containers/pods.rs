@@ -66,6 +66,11 @@ impl Pod {
         format!("fd95::{:x}", self.seat + 0x100)
     }
 
+    /// Its seat.
+    pub const fn seat(&self) -> usize {
+        self.seat
+    }
+
     fn seat_bytes(&self) -> [u8; 2] {
         // Network and gateway are taken.
         u16::try_from(self.seat + 0x100).unwrap_or(u16::MAX).to_be_bytes()

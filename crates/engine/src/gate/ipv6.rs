@@ -48,11 +48,7 @@ pub(super) fn verify<P: Packet, T: Tables>(
         return MALFORMED;
     }
     let first = offset + HEADER_LEN;
-    let end = match u32::from(be16(header.payload_len)) {
-        // BIG TCP: a super-packet over 64 KB says 0 (Linux 5.19, commit 0fe79f28bfaf).
-        0 if packet.is_gso() => packet.len(),
-        len => first + len,
-    };
+    let end = end_of(packet, &header, first);
     if end > packet.len() {
         return MALFORMED;
     }
@@ -95,14 +91,27 @@ pub(super) fn has_foreign_message<P: Packet, T: Tables>(
     let Some(header) = packet.head::<Ipv6Header>(offset) else {
         return false;
     };
-    let Ok(upper) = walk(packet, header.next_header, offset + HEADER_LEN, packet.len()) else {
+    let first = offset + HEADER_LEN;
+    let Ok(upper) = walk(packet, header.next_header, first, end_of(packet, &header, first)) else {
         return false;
     };
     match upper.protocol {
         _ if upper.headless => false,
-        protocol::ICMPV6 => nd::claims_another(packet, binding, header.source, upper.offset),
-        protocol::UDP => packet.at::<Udp>(upper.offset).is_some_and(|udp| binding.is_rogue_dhcp(udp)),
+        protocol::ICMPV6 => nd::claims_another(packet, binding, header.source, upper),
+        protocol::UDP if upper.offset + UDP_LEN <= upper.end => {
+            packet.at::<Udp>(upper.offset).is_some_and(|udp| binding.is_rogue_dhcp(udp))
+        }
         _ => false,
+    }
+}
+
+/// Where the packet ends in the frame, by its own account.
+#[inline(always)]
+fn end_of<P: Packet>(packet: &P, header: &Ipv6Header, first: u32) -> u32 {
+    match u32::from(be16(header.payload_len)) {
+        // BIG TCP: a super-packet over 64 KB says 0 (Linux 5.19, commit 0fe79f28bfaf).
+        0 if packet.is_gso() => packet.len(),
+        len => first + len,
     }
 }
 

@@ -136,9 +136,12 @@ pub(super) fn claims_another<P: Packet, T: Tables>(
     packet: &P,
     binding: &Binding<'_, T>,
     source: Ipv6,
-    at: u32,
+    upper: Upper,
 ) -> bool {
-    let Some(message) = packet.at::<NeighbourMessage>(at) else {
+    if upper.offset + size_of::<NeighbourMessage>() as u32 > upper.end {
+        return false;
+    }
+    let Some(message) = packet.at::<NeighbourMessage>(upper.offset) else {
         return false;
     };
     let claims = message.icmp.kind == NEIGHBOUR_ADVERTISEMENT

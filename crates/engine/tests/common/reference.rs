@@ -210,9 +210,8 @@ impl World {
             return self.judge_icmpv6(link, &header, &chain);
         }
         let mut spoofed = self.spoofed6(header.source_addr());
-        // What lies behind the packet's own end may be read, too: it is refused all the same.
-        let behind = &body[len - chain.rest.len()..];
-        spoofed.evidence |= chain.upper == ip_number::UDP && !chain.headless && self.is_rogue_dhcp(behind);
+        spoofed.evidence |=
+            chain.upper == ip_number::UDP && !chain.headless && self.is_rogue_dhcp(chain.rest);
         honest_if(self.binds6(header.source_addr()), spoofed)?;
         let to_node = self.nodes6.contains(&header.destination_addr());
         match chain.upper {
