@@ -40,14 +40,18 @@ impl Response {
 
 /// The conduct of one slot's endpoint.
 ///
-/// The kernel writes all of it; user space sets `forgiven`, `tripped_ns` and `told_until_ns` while it runs.
+/// The kernel writes all of it; user space sets `quiet`, `forgiven` and `tripped_ns` while it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Conduct {
+    /// In the low half the kernel's tick of the last look. In the high half the [`crate::Endpoint::terms`] under
+    /// which there is nothing to do in this tick about any frame but to count it: neither an event to send
+    /// nor an attempt to number. In a flood of forgeries this is all that is looked at.
+    pub quiet: u64,
     /// Events that may still be sent.
     pub tokens: u32,
-    /// Low bits of the coarse clock at the last look at the fine one.
-    pub epoch: u32,
+    /// Not 0: the threshold was reached at `tripped_ns` under these [`crate::Endpoint::terms`], and reported.
+    pub told_terms: u32,
     /// `CLOCK_MONOTONIC` nanoseconds of the last refill of `tokens`.
     pub refilled_ns: u64,
     /// `CLOCK_MONOTONIC` nanoseconds at the last look: the time of all attempts of one tick.
@@ -59,10 +63,6 @@ pub struct Conduct {
     /// `CLOCK_MONOTONIC` nanoseconds of the frame that last reached the threshold; 0: none since it
     /// was forgiven.
     pub tripped_ns: u64,
-    /// When to count anew after a report; earlier than now: attempts are being counted.
-    pub told_until_ns: u64,
-    /// The [`crate::Endpoint::terms`] of that report: under others attempts are counted anew.
-    pub told_terms: u32,
     /// That frame's [`crate::DropReason`] as a number.
     pub tripped_reason: u8,
     /// What the kernel did about it: [`Response`] as a number.
@@ -70,7 +70,7 @@ pub struct Conduct {
     /// The stride by which `ring` is written, as a power of two.
     pub stride_shift: u8,
     /// Zero.
-    pub reserved: u8,
+    pub reserved: [u8; 5],
     /// Times of attempts, in nanoseconds.
     pub ring: [u64; RING_LEN],
 }

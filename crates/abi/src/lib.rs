@@ -15,16 +15,15 @@ mod conduct;
 mod counters;
 mod endpoint;
 mod event;
+mod keys;
 mod reason;
 
 pub use addr::{Ipv4, Ipv6, Mac, MacParseError};
 pub use conduct::{Conduct, RING_LEN, Response};
 pub use counters::{Count, Counters};
-pub use endpoint::{
-    Allow, AnchorKey, Direction, Endpoint, FurtherKey, FurtherKind, JournalKey, KnownAs, Meta, Mode, Pointer,
-    PrefixKey, UnknownWord,
-};
+pub use endpoint::{Allow, Direction, Endpoint, Mode, Pointer, UnknownWord};
 pub use event::{CAPTURE_LEN, DropEvent};
+pub use keys::{AnchorKey, FurtherKey, FurtherKind, JournalKey, KnownAs, Meta, PrefixKey};
 pub use reason::{DropReason, REASON_SLOTS, UnknownReason};
 
 /// Version of all layouts in this crate. Pins live under a directory of this number.

@@ -38,12 +38,18 @@ pub enum RunError {
     Runtime(#[from] std::io::Error),
 }
 
+/// Looks into containers' namespaces at a time. Each takes well below a millisecond, and a thread 100 KB.
+const BLOCKING_THREADS: usize = 8;
+
 /// Runs the agent until SIGTERM or SIGINT. The gate stays shut behind it: what is pinned goes on
 /// enforcing, and the next agent takes it over.
 pub fn run(mut config: Config) -> Result<(), RunError> {
     raise_file_limit();
     choose_capacity(&mut config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
     runtime.block_on(serve(config))
 }
 

@@ -187,18 +187,18 @@ pub extern "C" fn settle(ctx: *mut __sk_buff, pointer: u64, code: u32) -> i32 {
 /// the frame.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn refuse(ctx: *mut __sk_buff, pointer: u64, terms: u32, code: u32) -> i32 {
-    act(gate::refuse(ctx, Pointer(pointer), terms, code))
+pub extern "C" fn refuse(ctx: *mut __sk_buff, pointer: u64, terms: u32, reason: u32) -> i32 {
+    gate::refuse(ctx, Pointer(pointer), terms, reason)
 }
 
-/// Takes note of a hostile attempt; says what came of it, as [`portcullis_abi::DropEvent::tripped`].
+/// Takes note of a hostile attempt; says what came of it, as [`conduct::strike`] does.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn strike(pointer: u64, code: u32) -> u32 {
-    let pointer = Pointer(pointer);
-    match (maps::endpoint(pointer.binding()), conduct::of(pointer.slot())) {
-        (Some(endpoint), Some(conduct)) => conduct::strike(conduct, endpoint, pointer.binding(), code),
-        _ => 0,
+    let (binding, slot) = (Pointer(pointer).binding(), Pointer(pointer).slot());
+    match maps::endpoint(binding) {
+        Some(endpoint) => conduct::strike(slot, endpoint, binding, code),
+        None => conduct::SETTLED,
     }
 }
 

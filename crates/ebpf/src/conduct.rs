@@ -17,22 +17,76 @@ const RING_MASK: u64 = RING_LEN as u64 - 1;
 /// No stride is longer: thresholds have 16 bits.
 const MAX_SHIFT: u8 = 15;
 
-/// The conduct of a slot's endpoint, its clock and its budget brought up to date once in each tick of the
-/// kernel's clock. Reading jiffies costs a nanosecond, reading the time twenty; a flood of forged frames
-/// pays the former.
+/// Whether there is nothing to do about evidence of intent, in this tick and under these terms, but to count it.
 #[inline(always)]
-pub fn of(slot: u32) -> Option<&'static mut Conduct> {
-    // SAFETY: a value of an array, valid while the program runs; all fields are plain integers, and each
-    // caller is done with one before it asks for another.
-    let conduct = maps::conduct(slot).map(|conduct| unsafe { &mut *conduct })?;
+pub fn is_quiet(slot: u32, terms: u32) -> bool {
+    // SAFETY: a value of an array, readable while the program runs.
+    maps::conduct(slot).is_some_and(|conduct| unsafe { (*conduct).quiet } == quiet_word(terms, tick()))
+}
+
+#[inline(always)]
+fn tick() -> u32 {
     // SAFETY: a helper without arguments (5.5), which the verifier turns into a load.
-    let epoch = unsafe { bpf_jiffies64() } as u32;
-    if conduct.epoch != epoch {
-        conduct.epoch = epoch;
+    unsafe { bpf_jiffies64() as u32 }
+}
+
+/// As [`Conduct::quiet`].
+#[inline(always)]
+const fn quiet_word(terms: u32, tick: u32) -> u64 {
+    (terms as u64) << 32 | tick as u64
+}
+
+/// What a frame comes to beside its verdict.
+#[derive(Clone, Copy)]
+pub struct Notice {
+    /// Whether it is reported.
+    pub reported: bool,
+    /// As [`DropEvent::tripped`].
+    pub tripped: u32,
+}
+
+/// Takes note of a frame that is not merely counted. `strike` is called for evidence of intent and answers as
+/// [`strike`] does.
+///
+/// Once in each tick of the kernel's clock, the time is read and the budget refilled: reading jiffies costs a
+/// nanosecond, reading the time twenty. When there is nothing left to do in a tick, that is noted for all
+/// frames to come ([`is_quiet`]).
+#[inline(always)]
+pub fn notice(slot: u32, terms: u32, strike: impl FnOnce() -> u32) -> Notice {
+    const NOTHING: Notice = Notice { reported: false, tripped: 0 };
+    // SAFETY: a value of an array, valid while the program runs; all fields are plain integers, and
+    // each caller is done with one before it asks for another.
+    let Some(conduct) = maps::conduct(slot).map(|conduct| unsafe { &mut *conduct }) else {
+        return NOTHING;
+    };
+    let tick = tick();
+    if conduct.quiet as u32 != tick {
+        conduct.quiet = NO_TERMS | u64::from(tick);
         refill(conduct);
     }
-    Some(conduct)
+    let answer = strike();
+    let tripped = answer & TRIPPED_MASK;
+    // What reached the threshold is told in any case.
+    if tripped != 0 {
+        return Notice { reported: true, tripped };
+    }
+    if conduct.tokens == 0 {
+        if answer == SETTLED {
+            conduct.quiet = quiet_word(terms, tick);
+        }
+        return NOTHING;
+    }
+    conduct.tokens -= 1;
+    Notice { reported: true, tripped }
 }
+
+/// The high half of [`Conduct::quiet`] before that: the terms of no endpoint.
+const NO_TERMS: u64 = (u32::MAX as u64) << 32;
+
+/// What [`strike`] answers where attempts need not be numbered: they do not count, or the last report is not
+/// a window old.
+pub const SETTLED: u32 = 0x100;
+const TRIPPED_MASK: u32 = 0xff;
 
 #[inline(always)]
 fn refill(conduct: &mut Conduct) {
@@ -51,28 +105,22 @@ fn refill(conduct: &mut Conduct) {
     conduct.refilled_ns = now;
 }
 
-/// Whether this frame may be reported: takes a token from the bucket.
+/// Takes note of a hostile attempt. Says what came of it, as [`DropEvent::tripped`], or [`SETTLED`].
 #[inline(always)]
-pub fn sample(conduct: &mut Conduct) -> bool {
-    if conduct.tokens == 0 {
-        return false;
+pub fn strike(slot: u32, endpoint: &Endpoint, binding: u32, reason: u32) -> u32 {
+    // SAFETY: as above.
+    let Some(conduct) = maps::conduct(slot).map(|conduct| unsafe { &mut *conduct }) else {
+        return SETTLED;
+    };
+    if endpoint.threshold == 0 {
+        return SETTLED;
     }
-    conduct.tokens -= 1;
-    true
-}
-
-/// Whether there is nothing to do about a hostile attempt: attempts are not counted, or the last report is
-/// not a window old. In a flood of forgeries this is all that each costs.
-#[inline(always)]
-pub const fn is_told(conduct: &Conduct, terms: u32) -> bool {
-    (conduct.now_ns < conduct.told_until_ns && conduct.told_terms == terms) || !Endpoint::is_counted(terms)
-}
-
-/// Takes note of a hostile attempt. Says what came of it, as [`DropEvent::tripped`].
-#[inline(always)]
-pub fn strike(conduct: &mut Conduct, endpoint: &Endpoint, binding: u32, reason: u32) -> u32 {
-    if conduct.told_until_ns != 0 {
-        conduct.told_until_ns = 0;
+    if conduct.told_terms != 0 {
+        let is_recent = conduct.now_ns.saturating_sub(conduct.tripped_ns) <= window_ns(endpoint);
+        if conduct.told_terms == endpoint.terms() && conduct.tripped_ns != 0 && is_recent {
+            return SETTLED;
+        }
+        conduct.told_terms = 0;
         conduct.forgiven = read(&conduct.attempts);
     }
     if conduct.is_quarantined() && answer_of(endpoint) == Response::Quarantine as u8 {
@@ -148,11 +196,9 @@ fn trip(conduct: &mut Conduct, endpoint: &Endpoint, binding: u32, reason: u32) -
     conduct.tripped_reason = reason as u8;
     conduct.tripped_answer = answer;
     // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    conduct.tripped_ns = now;
+    conduct.tripped_ns = unsafe { bpf_ktime_get_ns() };
     if !quarantines {
         conduct.told_terms = endpoint.terms();
-        conduct.told_until_ns = now + window_ns(endpoint);
         return u32::from(DropEvent::TRIPPED);
     }
     // After the above: whoever sees the flag on an entry that is being replaced sees why, too.

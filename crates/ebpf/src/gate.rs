@@ -35,8 +35,7 @@ impl Outcome for Goes<'_> {
         if self.pointer.binding() == 0 {
             return self.unclear();
         }
-        let code = Finding::Violation(reason).code();
-        cold::refuse(self.ctx, self.pointer.0, self.endpoint.terms(), code)
+        cold::refuse(self.ctx, self.pointer.0, self.endpoint.terms(), u32::from(reason.number()))
     }
 
     #[inline(always)]
@@ -72,13 +71,20 @@ pub fn settle(ctx: *mut __sk_buff, pointer: Pointer, code: u32) -> Verdict {
     conclude(ctx, Pointer::new(pointer.binding(), slot), endpoint.terms(), verdict, code)
 }
 
-/// The same for evidence of intent, of an endpoint that is not in quarantine.
+/// The same for evidence of intent, of an endpoint that is not in quarantine. In a flood of forgeries most are
+/// merely counted.
 #[inline(always)]
-pub fn refuse(ctx: *mut __sk_buff, pointer: Pointer, terms: u32, code: u32) -> Verdict {
-    const VIOLATION: Finding = Finding::Violation(DropReason::Internal);
-    // Said here, so that the compiler leaves out what asks for it.
-    let code = code & REASON_MASK | Finding::EVIDENCE;
-    conclude(ctx, pointer, terms, Verdict::of(Endpoint::mode_of(terms), VIOLATION), code)
+pub fn refuse(ctx: *mut __sk_buff, pointer: Pointer, terms: u32, reason: u32) -> i32 {
+    let verdict = match Endpoint::mode_of(terms) {
+        Mode::Enforce => Verdict::Drop(DropReason::Internal),
+        Mode::Audit => Verdict::Audit(DropReason::Internal),
+        Mode::Off => Verdict::Pass,
+    };
+    if matches!(verdict, Verdict::Pass) || !conduct::is_quiet(pointer.slot(), terms) {
+        return cold::settle(ctx, pointer.0, reason | Finding::EVIDENCE);
+    }
+    count(ctx, pointer.slot(), verdict, reason & REASON_MASK, false);
+    act(verdict)
 }
 
 #[inline(always)]
@@ -88,18 +94,13 @@ fn conclude(ctx: *mut __sk_buff, pointer: Pointer, terms: u32, verdict: Verdict,
         count_passed(ctx, slot);
         return verdict;
     }
-    let Some(conduct) = conduct::of(slot) else {
-        return verdict;
-    };
     let evidence = code & Finding::EVIDENCE != 0;
-    let tripped =
-        if evidence && !conduct::is_told(conduct, terms) { cold::strike(pointer.0, code) } else { 0 };
-    // What reached the threshold is told in any case.
-    let sampled = tripped != 0 || conduct::sample(conduct);
-    count(ctx, slot, verdict, code, sampled);
-    if sampled {
+    let notice = conduct::notice(slot, terms, || if evidence { cold::strike(pointer.0, code) } else { 0 });
+    count(ctx, slot, verdict, code, notice.reported);
+    if notice.reported {
         let dropped = matches!(verdict, Verdict::Drop(_));
-        cold::report(ctx, slot, pointer.binding(), Note::new(code, dropped, evidence, tripped).0);
+        let note = Note::new(code, dropped, evidence, notice.tripped);
+        cold::report(ctx, slot, pointer.binding(), note.0);
     }
     verdict
 }

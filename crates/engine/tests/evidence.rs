@@ -1,5 +1,7 @@
 //! What is held against an endpoint, and what is merely dropped.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 mod common;
 
 use std::net::IpAddr;

@@ -162,3 +162,37 @@ fn the_agent_is_killed_while_containers_come_and_go() {
     until(&agent, "its forgeries", || attempts(&agent, "late") > before + 100);
     assert_eq!(listener.stop().unwrap(), 0);
 }
+
+/// By hand rules over what a source says, at whose interface it may be; nothing forged passes while they change
+/// places, and what they do not agree on is said.
+#[test]
+fn binding_by_hand_rules_over_the_runtime() {
+    let (_lab, docker, agent) = start();
+    let api = docker.api();
+    api.run("far", &RunOptions::new()).unwrap();
+    let listener = leaks(&api.namespace("far").unwrap(), "eth0");
+    let mallory = RunOptions::new().forging("eth0", &[Forgery::Ipv4, Forgery::Mac], 0, 200);
+    api.run("mallory", &mallory).unwrap();
+    let found = wait_bound(&agent, "mallory", "bridge");
+    let interface = found.interface.unwrap().name;
+
+    agent
+        .cli_ok(&["endpoint", "bind", "by-hand", "--interface", &interface, "--address", "172.30.0.99"])
+        .unwrap();
+    let endpoint = agent.endpoint("by-hand").unwrap();
+    assert_eq!((endpoint.owner, endpoint.sources.as_slice()), (Owner::Api, &[Owner::Api, Owner::Docker][..]));
+    let said = format!("{} {:?}", endpoint.conflicts.join(" "), agent.status().unwrap().warnings);
+    assert!(said.contains(&found.addresses[0]) && said.contains("by hand"), "{said}");
+    assert_eq!(rows(&agent, "mallory").len(), 1, "one interface, one row");
+    let before = endpoint.attempts;
+    until(&agent, "more forgeries", || agent.endpoint("by-hand").unwrap().attempts > before + 100);
+
+    // What is the runtime's cannot be unbound; what was bound by hand can, and then the runtime's word counts.
+    agent.cli_ok(&["endpoint", "unbind", "by-hand"]).unwrap();
+    let again = wait_bound(&agent, "mallory", "bridge");
+    assert_eq!(again.addresses, found.addresses);
+    let refused = agent.cli(&["endpoint", "unbind", "mallory"]).unwrap();
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    until(&agent, "still more", || agent.endpoint("mallory").unwrap().attempts > 100);
+    assert_eq!(listener.stop().unwrap(), 0);
+}

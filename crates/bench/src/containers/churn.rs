@@ -151,7 +151,8 @@ fn come_and_go(lab: &Lab, agent: &Agent, runtime: &dyn Runtime) -> Result<Tally>
                 // Whoever ends them fails first, if at all.
                 drop(running.send((pod, ifindex)));
             }
-            Ok(STARTS as f64 / (begun.elapsed() + EVERY).as_secs_f64().max((EVERY * STARTS as u32).as_secs_f64()))
+            let took = (begun.elapsed() + EVERY).max(EVERY * STARTS as u32);
+            Ok(STARTS as f64 / took.as_secs_f64())
         });
         let bpffs = agent.bpffs();
         let ender = scope.spawn(move || -> Result<usize> {

@@ -1,9 +1,10 @@
 //! A node with many containers: how long a full resync takes, and what the agent needs for it.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use portcullis_policy::api::Event;
 use portcullis_testkit::{
     Agent, AgentOptions, Docker, EventStream, Lab, NetworkOptions, RunOptions, wait_for,
@@ -102,7 +103,7 @@ fn scripted() -> Result<Figures> {
     figures(&lab, docker.socket(), || docker.break_streams())
 }
 
-fn figures(lab: &Lab, socket: &std::path::Path, cut: impl Fn()) -> Result<Figures> {
+fn figures(lab: &Lab, socket: &Path, cut: impl Fn()) -> Result<Figures> {
     let options = AgentOptions { config: Some(source("docker", socket)), ..AgentOptions::default() };
     let mut agent = Agent::prepared(lab, &options)?;
     let started = Instant::now();
@@ -126,14 +127,15 @@ fn figures(lab: &Lab, socket: &std::path::Path, cut: impl Fn()) -> Result<Figure
     thread::sleep(SETTLE_TIME);
     let memory = resident_mb(agent.pid().context("the agent does not run")?)?;
     let status = agent.status()?;
-    anyhow::ensure!(status.endpoints.active as usize == CONTAINERS, "not all are bound: {}", findings(&agent));
+    ensure!(status.endpoints.active as usize == CONTAINERS, "not all are bound: {}", findings(&agent));
     Ok(Figures { first, resync: median(resyncs)?, memory })
 }
 
 /// Waits for the source to have been read in full.
 fn connected(agent: &Agent, events: &EventStream) -> Result<()> {
-    let is_it = |event: &Event| {
-        matches!(event, Event::Notice(notice) if notice.topic == "source" && notice.message.ends_with("is connected"))
+    let is_it = |event: &Event| match event {
+        Event::Notice(notice) => notice.topic == "source" && notice.message.ends_with("is connected"),
+        _ => false,
     };
     events.wait_for("the source to be connected", is_it).map(drop).with_context(|| findings(agent))
 }

@@ -36,7 +36,10 @@ impl Plugin {
         let mut command = host.command(&self.binary);
         command.env_clear().env("CNI_COMMAND", what).env("CNI_CONTAINERID", pod.id());
         command.env("CNI_IFNAME", "eth0").env("CNI_NETNS", pod.netns()).env("CNI_PATH", "/usr/lib/cni");
-        command.env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", pod.name()));
+        command.env(
+            "CNI_ARGS",
+            format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", pod.name()),
+        );
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting the plugin")?;
         let mut input = child.stdin.take().context("no standard input")?;

@@ -143,7 +143,8 @@ impl Drop for Pods {
         // All pairs at once: one by one, each waits for a grace period of the kernel.
         let pairs = format!("link del group {GROUP}\n");
         let _left = ip(Command::new("ip").args(["-n", &self.host]), &pairs);
-        let namespaces: String = self.all.iter().map(|pod| format!("netns del {}\n", pod.namespace)).collect();
+        let namespaces: String =
+            self.all.iter().map(|pod| format!("netns del {}\n", pod.namespace)).collect();
         let _left = ip(Command::new("ip").arg("-force"), &namespaces);
     }
 }

@@ -23,7 +23,8 @@ impl Proxy {
     pub fn start(socket: PathBuf, runtime: &Path) -> Result<Self> {
         let listener =
             UnixListener::bind(&socket).with_context(|| format!("listening on {}", socket.display()))?;
-        let (open, stop): (Arc<Mutex<Vec<UnixStream>>>, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (open, stop): (Arc<Mutex<Vec<UnixStream>>>, _) =
+            (Arc::default(), Arc::new(AtomicBool::new(false)));
         let (connections, stopped, runtime) = (Arc::clone(&open), Arc::clone(&stop), runtime.to_owned());
         thread::spawn(move || {
             for near in listener.incoming().flatten() {

@@ -45,7 +45,8 @@ struct Told {
 impl Scripted {
     /// Listens on this socket.
     pub fn start(socket: PathBuf, bridge: &str) -> Result<Self> {
-        let listener = UnixListener::bind(&socket).with_context(|| format!("listening on {}", socket.display()))?;
+        let listener =
+            UnixListener::bind(&socket).with_context(|| format!("listening on {}", socket.display()))?;
         let script = Arc::new(Mutex::new(Script { bridge: bridge.to_owned(), ..Script::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let (of, stopped) = (Arc::clone(&script), Arc::clone(&stop));
@@ -126,7 +127,8 @@ impl Script {
             "/containers/json" => {
                 let all = query.contains("all=1");
                 let wanted = |told: &&Told| {
-                    (all || told.since.is_some()) && (!query.contains("filters") || query.contains(&told.pod.id()))
+                    (all || told.since.is_some())
+                        && (!query.contains("filters") || query.contains(&told.pod.id()))
                 };
                 Some(self.containers.values().filter(wanted).map(Told::listed).collect())
             }
@@ -249,7 +251,10 @@ fn serve(mut stream: UnixStream, script: &Mutex<Script>) -> std::io::Result<()> 
         Some(body) => ("200 OK", body.to_string()),
         None => ("404 Not Found", json!({"message": "no such thing"}).to_string()),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all((head + &body).as_bytes())
 }
 

@@ -1,8 +1,9 @@
 //! Array maps as memory.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -11,28 +12,39 @@ use super::MapInfo;
 
 /// A memory-mapped array map. All access is atomic or volatile: the kernel reads and other
 /// processes may write meanwhile.
+///
+/// What is mapped of it counts as this process's memory from that moment on, used or not. So a large table is
+/// mapped by windows, each when an element of it is first asked for.
 #[derive(Debug)]
 pub struct MappedArray {
-    base: NonNull<u8>,
-    len_bytes: usize,
+    map: OwnedFd,
+    windows: Box<[OnceLock<Window>]>,
+    /// Elements in a window.
+    per_window: u32,
     stride: usize,
     entries: u32,
 }
 
-// SAFETY: the mapping is shared memory that lives until drop; all access goes through atomics.
-unsafe impl Send for MappedArray {}
-// SAFETY: as above.
-unsafe impl Sync for MappedArray {}
+/// Bytes that a window is to have at least.
+const WINDOW: usize = 64 << 10;
 
-impl MappedArray {
-    /// Maps an array map that was made with `BPF_F_MMAPABLE` (5.5). Elements are eight bytes apart
-    /// or a multiple of that.
-    pub fn new(map: BorrowedFd<'_>, info: &MapInfo) -> io::Result<Self> {
-        let stride = (info.value_size as usize).next_multiple_of(8);
-        let page = rustix::param::page_size();
-        let len_bytes = (stride * info.max_entries as usize).next_multiple_of(page);
+/// A mapped part.
+#[derive(Debug)]
+struct Window {
+    base: NonNull<u8>,
+    len_bytes: usize,
+}
+
+// SAFETY: the mapping is shared memory that lives until drop; all access goes through atomics.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+impl Window {
+    fn map(map: BorrowedFd<'_>, offset: usize, len_bytes: usize) -> io::Result<Self> {
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a fresh shared mapping at an address of the kernel's choice; no memory of ours
-        // is affected. The kernel checks the length against the map.
+        // is affected. The kernel checks offset and length against the map.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -40,14 +52,77 @@ impl MappedArray {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 map.as_raw_fd(),
-                0,
+                offset,
             )
         };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast::<u8>()).ok_or_else(io::Error::last_os_error)?;
-        Ok(Self { base, len_bytes, stride, entries: info.max_entries })
+        Ok(Self { base, len_bytes })
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `map` with this length, and nothing borrows from it now.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len_bytes) };
+    }
+}
+
+/// The fewest elements of at least [`WINDOW`] bytes that fill whole pages.
+const fn elements_of_window(stride: usize, page: usize) -> usize {
+    // The page's size is a power of two, so this is page / gcd(page, stride).
+    let shared = if stride.trailing_zeros() < page.trailing_zeros() { stride } else { page };
+    let full = page >> shared.trailing_zeros();
+    full * WINDOW.div_ceil(full * stride)
+}
+
+impl MappedArray {
+    /// Maps an array map that was made with `BPF_F_MMAPABLE` (5.5). Elements are eight bytes apart
+    /// or a multiple of that.
+    pub fn new(map: BorrowedFd<'_>, info: &MapInfo) -> io::Result<Self> {
+        let whole = Self::by_windows(map, info, info.max_entries)?;
+        whole.window(0)?;
+        Ok(whole)
+    }
+
+    /// The same, but each part is mapped only when it is needed.
+    pub fn on_demand(map: BorrowedFd<'_>, info: &MapInfo) -> io::Result<Self> {
+        let stride = (info.value_size as usize).next_multiple_of(8);
+        let elements = elements_of_window(stride, rustix::param::page_size());
+        Self::by_windows(map, info, u32::try_from(elements).map_err(io::Error::other)?)
+    }
+
+    fn by_windows(map: BorrowedFd<'_>, info: &MapInfo, per_window: u32) -> io::Result<Self> {
+        let per_window = per_window.max(1);
+        let windows = (0..info.max_entries.div_ceil(per_window)).map(|_| OnceLock::new()).collect();
+        let stride = (info.value_size as usize).next_multiple_of(8);
+        Ok(Self { map: map.try_clone_to_owned()?, windows, per_window, stride, entries: info.max_entries })
+    }
+
+    fn window(&self, number: u32) -> io::Result<&Window> {
+        let cell = self.windows.get(number as usize).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(window) = cell.get() {
+            return Ok(window);
+        }
+        let first = number * self.per_window;
+        let elements = (self.entries - first).min(self.per_window) as usize;
+        let len_bytes = (elements * self.stride).next_multiple_of(rustix::param::page_size());
+        let window = Window::map(self.map.as_fd(), first as usize * self.stride, len_bytes)?;
+        // Where another thread was faster, ours is unmapped again.
+        Ok(cell.get_or_init(|| window))
+    }
+
+    /// Where an element begins, which has as many bytes as the stride; none: there is no such element.
+    fn element(&self, index: u32) -> Option<NonNull<u8>> {
+        if index >= self.entries {
+            return None;
+        }
+        let window = self.window(index / self.per_window).ok()?;
+        let offset = (index % self.per_window) as usize * self.stride;
+        // SAFETY: the window holds `per_window` elements, or those up to the last one, and this is one of them.
+        Some(unsafe { window.base.add(offset) })
     }
 
     /// Number of elements.
@@ -56,17 +131,10 @@ impl MappedArray {
     }
 
     fn bytes(&self, index: u32) -> Option<&[AtomicU8]> {
-        if index >= self.entries {
-            return None;
-        }
-        // SAFETY: the element lies within the mapping (its length is stride times entries); atomics
-        // tolerate writers elsewhere.
-        Some(unsafe {
-            std::slice::from_raw_parts(
-                self.base.as_ptr().add(index as usize * self.stride).cast::<AtomicU8>(),
-                self.stride,
-            )
-        })
+        let element = self.element(index)?;
+        // SAFETY: the element lies within a mapping that lives as long as `self`; atomics tolerate writers
+        // elsewhere.
+        Some(unsafe { std::slice::from_raw_parts(element.as_ptr().cast::<AtomicU8>(), self.stride) })
     }
 
     /// Copies an element out, word by word: no field of eight aligned bytes or less is half written.
@@ -105,12 +173,14 @@ impl MappedArray {
 
     fn word(&self, index: u32, offset: usize) -> Option<&AtomicU64> {
         let word = size_of::<u64>();
-        if index >= self.entries || !offset.is_multiple_of(word) || offset + word > self.stride {
+        if !offset.is_multiple_of(word) || offset + word > self.stride {
             return None;
         }
-        // SAFETY: the word lies within the element and so within the mapping, and is aligned to eight
-        // bytes, since the mapping is aligned to a page, and stride and offset are multiples of eight.
-        Some(unsafe { &*self.base.as_ptr().add(index as usize * self.stride + offset).cast::<AtomicU64>() })
+        let element = self.element(index)?;
+        // SAFETY: the word lies within the element and so within a mapping that lives as long as `self`, and is
+        // aligned to eight bytes, since the mapping is aligned to a page, and stride and offset are multiples
+        // of eight.
+        Some(unsafe { &*element.as_ptr().add(offset).cast::<AtomicU64>() })
     }
 
     /// Reads the word of an element that begins at this offset.
@@ -140,9 +210,17 @@ impl MappedArray {
     }
 }
 
-impl Drop for MappedArray {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made in `new` with this length, and nothing borrows from it now.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len_bytes) };
+#[cfg(test)]
+mod tests {
+    use super::{WINDOW, elements_of_window};
+
+    #[test]
+    fn a_window_has_whole_elements_and_whole_pages() {
+        for page in [4096, 16 << 10, 64 << 10] {
+            for stride in (8..5000).step_by(8) {
+                let bytes = elements_of_window(stride, page) * stride;
+                assert!(bytes.is_multiple_of(page) && bytes >= WINDOW, "{stride} bytes, pages of {page}");
+            }
+        }
     }
 }

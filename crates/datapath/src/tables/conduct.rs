@@ -20,7 +20,7 @@ impl Tables {
         let attempts = attempts.ok_or_else(|| self.no_slot())?;
         self.conduct.store_at(slot, offset_of!(Conduct, forgiven), attempts);
         self.conduct.store_at(slot, offset_of!(Conduct, tripped_ns), 0);
-        self.conduct.store_at(slot, offset_of!(Conduct, told_until_ns), 0);
+        self.conduct.store_at(slot, offset_of!(Conduct, quiet), 0);
         Ok(())
     }
 

@@ -102,7 +102,9 @@ fn clone(maps: &HashMap<&'static str, OwnedFd>, name: &'static str) -> Result<Ow
 fn map_array(maps: &HashMap<&'static str, OwnedFd>, name: &'static str) -> Result<MappedArray> {
     let fd = table_fd(maps, name)?;
     let info = sys::map_info(fd).map_err(|source| Error::system(name, source))?;
-    MappedArray::new(fd, &info).map_err(|source| Error::system(format!("mapping table {name}"), source))
+    // Its elements are large, and most slots are never used.
+    let map = if name == "CONDUCT" { MappedArray::on_demand } else { MappedArray::new };
+    map(fd, &info).map_err(|source| Error::system(format!("mapping table {name}"), source))
 }
 
 impl Tables {

@@ -160,6 +160,7 @@ pub fn what_cannot_be_bound_is_said(lab: &Lab, agent: &Agent, api: &Engine) {
     let direct = wait_state(agent, "direct", MapState::NotProtectable);
     assert_eq!(direct.network.as_deref(), Some("lan"));
     assert!(direct.message.is_some_and(|message| message.contains("macvlan")));
+    on_request_it_is_bound_from_inside(lab, agent, api);
     // The forger in the sidecar is stopped at web's door.
     let forger = RunOptions::new().mode("container:web").forging("eth0", &[Forgery::Ipv4], 0, 500);
     api.run("mallory", &forger).unwrap();
@@ -169,6 +170,24 @@ pub fn what_cannot_be_bound_is_said(lab: &Lab, agent: &Agent, api: &Engine) {
         api.remove(name).unwrap();
         wait_gone(agent, name);
     }
+}
+
+/// A label asks for a binding from inside where there is no host side.
+fn on_request_it_is_bound_from_inside(lab: &Lab, agent: &Agent, api: &Engine) {
+    let forger = RunOptions::new()
+        .network("lan", &[])
+        .label("portcullis.dev/bind", "inside")
+        .forging("eth0", &[Forgery::Ipv4, Forgery::Arp], 0, 500);
+    api.run("inward", &forger).unwrap();
+    let row = wait_bound(agent, "inward", "lan");
+    let endpoint = row.endpoint.unwrap();
+    lab.host().ip("link set trunk-far up\n").unwrap();
+    let listener = leaks(lab.host(), "trunk-far");
+    let before = agent.endpoint(&endpoint).unwrap().attempts;
+    until(agent, "its forgeries", || agent.endpoint(&endpoint).unwrap().attempts > before + 100);
+    assert_eq!(listener.stop().unwrap(), 0);
+    api.remove("inward").unwrap();
+    wait_gone(agent, "inward");
 }
 
 /// A new name is followed, and the binding stays.
