@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use portcullis_cni::install::{DEFAULT_BIN_DIR, DEFAULT_CONF_DIR, OnAgentDown, Which};
+use portcullis_cni::install::{DEFAULT_CONF_DIR, OnAgentDown, Which};
 
 use super::values;
 
@@ -38,9 +38,9 @@ pub struct Place {
     /// Directory of network configurations
     #[arg(long, value_name = "DIR", default_value = DEFAULT_CONF_DIR)]
     pub conf_dir: PathBuf,
-    /// Directory of plugins
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_BIN_DIR)]
-    pub bin_dir: PathBuf,
+    /// Directory of plugins [default: /opt/cni/bin, or where distributions keep them if only that exists]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
     /// File in it [default: the first by name, which is what runtimes use]
     #[arg(long, value_name = "NAME", conflicts_with = "name")]
     pub file: Option<String>,

@@ -38,7 +38,7 @@ pub fn run(context: &mut Context, args: CniArgs) -> Result<Exit> {
         Some(CniCommand::Install(args)) => Install {
             which: args.place.which(),
             conf_dir: args.place.conf_dir,
-            bin_dir: args.place.bin_dir,
+            bin_dir: args.place.bin_dir.unwrap_or_else(portcullis_cni::install::default_bin_dir),
             settings: Settings { on_agent_down: args.on_agent_down, socket: args.agent_socket },
             binary: std::env::current_exe().context("where is this program's file?")?,
             dry_run: args.place.dry_run,
@@ -47,7 +47,7 @@ pub fn run(context: &mut Context, args: CniArgs) -> Result<Exit> {
         Some(CniCommand::Uninstall(args)) => Uninstall {
             which: args.place.which(),
             conf_dir: args.place.conf_dir,
-            bin_dir: args.place.bin_dir,
+            bin_dir: args.place.bin_dir.unwrap_or_else(portcullis_cni::install::default_bin_dir),
             remove_binary: args.remove_binary,
             dry_run: args.place.dry_run,
         }

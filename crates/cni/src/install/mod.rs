@@ -27,6 +27,15 @@ use document::Document;
 pub const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
 /// Where they look for plugins.
 pub const DEFAULT_BIN_DIR: &str = "/opt/cni/bin";
+/// Where distributions keep them instead, and tell their runtimes so.
+const OTHER_BIN_DIRS: [&str; 2] = ["/usr/lib/cni", "/usr/libexec/cni"];
+
+/// The directory of plugins of this host: the usual one, or another if only that exists.
+#[must_use]
+pub fn default_bin_dir() -> PathBuf {
+    let all = [DEFAULT_BIN_DIR].into_iter().chain(OTHER_BIN_DIRS).map(PathBuf::from);
+    all.into_iter().find(|directory| directory.is_dir()).unwrap_or_else(|| DEFAULT_BIN_DIR.into())
+}
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
