@@ -7,6 +7,7 @@
 #[path = "../../crates/engine/tests/common/mod.rs"]
 mod common;
 
+use common::claims::Refusal;
 use common::reference::{Frame, Judgement};
 use common::{ETHERTYPES, MACS, OWN4, OWN6, PERMISSIONS, PREFIXES4, PREFIXES6, VLANS, World, v4, v6};
 use libfuzzer_sys::fuzz_target;
@@ -35,7 +36,8 @@ fn judgement(finding: Finding) -> Judgement {
     match finding {
         Finding::Honest => Ok(None),
         Finding::Odd(reason) => Ok(Some(reason)),
-        Finding::Violation(reason) => Err(reason),
+        Finding::Mild(reason) => Err(Refusal { reason, evidence: false }),
+        Finding::Violation(reason) => Err(Refusal { reason, evidence: finding.is_evidence() }),
     }
 }
 
