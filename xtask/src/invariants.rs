@@ -28,7 +28,10 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("cli", &["abi", "agent", "cni", "policy", "probe"]),
     // For developers only; never a dependency but of tests.
     ("forger", &["abi", "probe"]),
-    ("testkit", &["abi", "engine", "datapath", "policy", "inventory", "cni", "runtimes", "agent", "probe", "forger"]),
+    (
+        "testkit",
+        &["abi", "engine", "datapath", "policy", "inventory", "cni", "runtimes", "agent", "probe", "forger"],
+    ),
     ("bench", &["abi", "engine", "datapath", "policy", "agent", "probe", "testkit"]),
     ("demo", &["abi", "policy", "probe", "testkit"]),
     ("kernel-check", &["abi", "engine", "datapath", "inventory", "policy", "probe", "testkit"]),

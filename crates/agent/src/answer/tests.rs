@@ -233,11 +233,10 @@ async fn whoever_is_gone_already_is_told_as_such() {
         ..notes(Response::Terminate, |_| ())
     };
     let notes = after(gone, 6, vec![trip("web")]).await;
+    let nobody = after(Notes::default(), 6, vec![trip("web")]).await;
     let actions = notes.actions.lock().unwrap();
     assert_eq!(actions[0].outcome, ActionOutcome::Done);
     assert!(actions[0].message.ends_with("which was gone already"), "{}", actions[0].message);
-    drop(actions);
-    let nobody = after(Notes::default(), 6, vec![trip("web")]).await;
     let actions = nobody.actions.lock().unwrap();
     assert!(actions[0].message.contains("was gone before"), "{}", actions[0].message);
 }

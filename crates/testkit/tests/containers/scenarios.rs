@@ -174,10 +174,12 @@ pub fn what_cannot_be_bound_is_said(lab: &Lab, agent: &Agent, api: &Engine) {
 
 /// A label asks for a binding from inside where there is no host side.
 fn on_request_it_is_bound_from_inside(lab: &Lab, agent: &Agent, api: &Engine) {
-    let forger = RunOptions::new()
-        .network("lan", &[])
-        .label("portcullis.dev/bind", "inside")
-        .forging("eth0", &[Forgery::Ipv4, Forgery::Arp], 0, 500);
+    let forger = RunOptions::new().network("lan", &[]).label("portcullis.dev/bind", "inside").forging(
+        "eth0",
+        &[Forgery::Ipv4, Forgery::Arp],
+        0,
+        500,
+    );
     api.run("inward", &forger).unwrap();
     let row = wait_bound(agent, "inward", "lan");
     let endpoint = row.endpoint.unwrap();
