@@ -40,11 +40,13 @@ impl Tables {
     /// then may reach the threshold a moment later, so it is to be done once more when the old entry
     /// expires.
     pub fn keep_quarantine(&self, binding: u32) -> bool {
-        self.endpoint(binding)
-            .filter(|endpoint| endpoint.slot != portcullis_abi::UNBOUND_SLOT)
-            .and_then(|endpoint| self.conduct.read::<Conduct>(endpoint.slot))
-            .is_some_and(|conduct| conduct.is_quarantined())
-            && self.set_quarantine(binding, true)
+        let endpoint = self.endpoint(binding);
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.slot != portcullis_abi::UNBOUND_SLOT) else {
+            return false;
+        };
+        // What cannot be read may have been in quarantine.
+        let conduct = self.conduct.read::<Conduct>(endpoint.slot);
+        conduct.is_none_or(|conduct| conduct.is_quarantined()) && self.set_quarantine(binding, true)
     }
 
     const fn no_slot(&self) -> Error {
