@@ -90,6 +90,7 @@ impl Core {
         // Loaded now, so that the first endpoint need not wait for the verifier.
         let own = Arc::clone(core.spaces.own());
         core.datapath.preload(&own.namespace, Gate::Ethernet)?;
+        core.datapath.preload(&own.namespace, Gate::Quarantine)?;
         core.load_policies(lost_all)?;
         core.add_plugin();
         core.add_sources()?;
