@@ -70,6 +70,8 @@ fn kill(directories: &[PathBuf], cgroups: &[PathBuf]) {
     };
     let mut quiet = 0;
     let _stuck = wait_until("processes of a container runtime to end", || {
+        // A frozen process (a container that was paused) does not even die.
+        cgroups.iter().for_each(|path| thaw(path));
         let found = find();
         for pid in found.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
             let _gone = kill_process(pid, Signal::KILL);
@@ -77,6 +79,19 @@ fn kill(directories: &[PathBuf], cgroups: &[PathBuf]) {
         quiet = if found.is_empty() { quiet + 1 } else { 0 };
         quiet > 1
     });
+}
+
+/// Thaws a cgroup and those below it, of either version.
+fn thaw(cgroup: &Path) {
+    for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        let file = cgroup.join(file);
+        if file.exists() {
+            let _gone = fs::write(file, word);
+        }
+    }
+    let Ok(entries) = fs::read_dir(cgroup) else { return };
+    let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.for_each(|entry| thaw(&entry.path()));
 }
 
 /// Processes of a cgroup and of those below it.
