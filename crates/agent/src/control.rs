@@ -49,6 +49,10 @@ pub struct BindOptions {
 pub trait Control: Send + Sync + 'static {
     /// The agent as a whole.
     fn status(&self) -> Status;
+    /// The same without warnings and coverage: for who asks often.
+    fn summary(&self) -> Status {
+        self.status()
+    }
     /// All endpoints, by name.
     fn endpoints(&self) -> Vec<Endpoint>;
     /// One endpoint, by id or name.

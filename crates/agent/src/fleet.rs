@@ -140,6 +140,12 @@ impl Source {
         self.requests.clone()
     }
 
+    /// Whether it wants ports of its bridges held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.treatment.hold && self.treatment.mode == Mode::Enforce
+    }
+
     /// Whether it guards this bridge: what appears there is held until a container claims it.
     #[must_use]
     pub fn has_bridge(&self, bridge: Anchor) -> bool {
@@ -147,6 +153,25 @@ impl Source {
             .iter()
             .filter_map(|network| network.bridge.as_ref())
             .any(|host| host.netns == bridge.netns && host.index == bridge.ifindex)
+    }
+}
+
+impl Known {
+    /// What its source could not see this time stays as it was, as far as its interface is there.
+    fn keep_unseen(&mut self, before: &Self) {
+        let seen = self.container.attachments.len();
+        for (attachment, anchor) in before.container.attachments.iter().zip(&before.anchors) {
+            let is_same = |other: &Attachment| {
+                other == attachment
+                    || other.inside.is_some() && other.inside == attachment.inside
+                    || other.network.is_some() && other.network == attachment.network
+            };
+            let told = self.container.attachments.iter().take(seen).any(is_same);
+            if !told && anchor.is_some() && !self.anchors.contains(anchor) {
+                self.container.attachments.push(attachment.clone());
+                self.anchors.push(*anchor);
+            }
+        }
     }
 }
 
@@ -184,18 +209,15 @@ impl Fleet {
         .collect()
     }
 
-    /// A container is now like this. A source that could not see its attachments leaves them as they were.
+    /// A container is now like this. What its source could not see stays as it was.
     /// Answers the interfaces that it concerns.
     pub fn put(&mut self, source: &str, mut known: Known) -> BTreeSet<Anchor> {
         let id = known.container.id.clone();
         let mut touched = BTreeSet::new();
-        let Some(there) = self.sources.get_mut(source) else { return touched };
         if known.container.trouble.is_some()
-            && let Some(before) = there.containers.get(&id)
-            && known.container.attachments.is_empty()
+            && let Some(before) = self.sources.get(source).and_then(|source| source.containers.get(&id))
         {
-            known.container.attachments.clone_from(&before.container.attachments);
-            known.anchors.clone_from(&before.anchors);
+            known.keep_unseen(before);
         }
         touched.extend(self.take(source, &id));
         let Some(there) = self.sources.get_mut(source) else { return touched };
@@ -245,3 +267,6 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

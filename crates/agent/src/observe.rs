@@ -8,6 +8,7 @@ use portcullis_abi::{DropEvent, DropReason};
 use portcullis_datapath::{EventStream, monotonic_ns};
 use portcullis_policy::api::{DropRecord, Event};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::answer::{Evidence, Trip};
 use crate::attribution::Attribution;
@@ -65,8 +66,12 @@ impl Observer {
             timestamp_ns: event.timestamp_ns,
             cgroup: self.attribution.sender(event.cgroup_id, None).cgroup,
         };
-        if let Err(error) = self.trips.try_send(trip) {
-            tracing::error!(%error, "an endpoint that reached its threshold is not answered");
+        if let Err(TrySendError::Full(trip) | TrySendError::Closed(trip)) = self.trips.try_send(trip) {
+            tracing::error!(
+                endpoint = trip.endpoint,
+                "an endpoint that reached its threshold is answered later"
+            );
+            self.agent.put_off_trip(&trip.endpoint);
         }
     }
 
@@ -111,6 +116,7 @@ impl Observer {
             && address.is_some_and(|address| address.starts_with("fe80:"));
         let due = self.learned.get(name).is_none_or(|last| last.elapsed() >= LEARN_PAUSE);
         if unlearned && due {
+            self.learned.retain(|_, last| last.elapsed() < LEARN_PAUSE);
             self.learned.insert(name.to_owned(), Instant::now());
             self.agent.learn_again(name);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis_datapath::{Datapath, possible_cpus};
 use portcullis_inventory::{Monitor, Netns};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,6 +34,14 @@ pub enum RunError {
     /// A setting contradicts another.
     #[error("{0}")]
     Setting(String),
+    /// A part of the agent ended.
+    #[error("{part} ended ({why}): the gate stays shut; start the agent again")]
+    Ended {
+        /// Which.
+        part: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The runtime failed.
     #[error("the agent's runtime failed: {0}")]
     Runtime(#[from] std::io::Error),
@@ -84,11 +93,15 @@ async fn serve(config: Config) -> Result<(), RunError> {
     let responder =
         Responder::new(Arc::clone(&agent), Arc::clone(&evidence), limiter, Own::of_this_process());
     let responder = tokio::spawn(responder.run(tripped));
-    let observer = tokio::spawn(observe(Arc::clone(&agent), events, trips.clone(), evidence));
-    let watcher = tokio::spawn(look_after(Arc::clone(&agent), pause, trips));
+    let mut observer = tokio::spawn(observe(Arc::clone(&agent), events, trips.clone(), evidence));
+    let mut watcher = tokio::spawn(look_after(Arc::clone(&agent), pause, trips));
     let sources = crate::sources::start(&agent, &config);
     tracing::info!("the gate is in place");
-    wait_for_signal().await?;
+    let ended = tokio::select! {
+        signal = wait_for_signal() => signal.map_err(RunError::from),
+        ended = &mut observer => Err(broke_off("what reads the kernel's events", format!("{ended:?}"))),
+        ended = &mut watcher => Err(broke_off("what looks after the gate", format!("{ended:?}"))),
+    };
     tracing::info!("stopping; the gate stays shut");
     let _nobody_listens = stop.send(true);
     sources.iter().for_each(JoinHandle::abort);
@@ -100,7 +113,12 @@ async fn serve(config: Config) -> Result<(), RunError> {
         // Streams that clients keep open end with the process.
         let _late = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
-    Ok(())
+    ended
+}
+
+/// An agent of which a part is missing would only seem to be there.
+fn broke_off(part: &'static str, why: String) -> RunError {
+    RunError::Ended { part, why }
 }
 
 fn tcp(config: &Config) -> Result<Option<(TcpEndpoint, Token)>, RunError> {
@@ -139,8 +157,9 @@ async fn look_after(agent: Arc<Agent>, pause: Duration, trips: mpsc::Sender<Trip
         monitors.follow(&agent);
         ticks.tick().await;
         for trip in agent.check() {
-            // Whoever answers is behind: the next look finds it again.
-            let _busy = trips.try_send(trip);
+            if let Err(TrySendError::Full(trip) | TrySendError::Closed(trip)) = trips.try_send(trip) {
+                agent.put_off_trip(&trip.endpoint);
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The sources as tasks: each is started, listened to, and started again where it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use portcullis_runtimes::source::{self, Kind, SourceConfig};
+use portcullis_runtimes::source::{self, Kind, Report, SourceConfig};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{Config, SourceKind};
 use crate::core::{Agent, named_sources};
@@ -13,6 +14,8 @@ use crate::core::{Agent, named_sources};
 const REPORTS: usize = 64;
 /// Requests that may wait for a source: one that is behind reads everything anew anyway.
 const REQUESTS: usize = 256;
+/// Until a source that broke off is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts every source of the configuration.
 pub fn start(agent: &Arc<Agent>, config: &Config) -> Vec<JoinHandle<()>> {
@@ -24,9 +27,25 @@ pub fn start(agent: &Arc<Agent>, config: &Config) -> Vec<JoinHandle<()>> {
                 SourceKind::Podman => Kind::Podman,
                 SourceKind::Cri => Kind::Cri,
             };
-            tokio::spawn(follow(Arc::clone(agent), name, SourceConfig::new(kind, section.socket)))
+            tokio::spawn(keep(Arc::clone(agent), name, SourceConfig::new(kind, section.socket)))
         })
         .collect()
+}
+
+/// Follows a source for ever. A runtime's answer that makes a source panic must not end it for good.
+async fn keep(agent: Arc<Agent>, name: String, config: SourceConfig) {
+    loop {
+        // A set, so that whoever ends this task ends that one as well.
+        let mut following = JoinSet::new();
+        following.spawn(follow(Arc::clone(&agent), name.clone(), config.clone()));
+        let why = match following.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            _ => "it ended".to_owned(),
+        };
+        tracing::error!(source = name, why, "a source broke off; its endpoints stay as they are");
+        agent.report(&name, Report::Failing(format!("it broke off ({why}), and is started again")));
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
 }
 
 async fn follow(agent: Arc<Agent>, name: String, config: SourceConfig) {
@@ -42,10 +61,7 @@ async fn follow(agent: Arc<Agent>, name: String, config: SourceConfig) {
                 Some(report) => agent.report(&name, report),
                 None => return,
             },
-            () = &mut source => {
-                tracing::error!(source = name, "a source ended; its endpoints stay as they are");
-                return;
-            }
+            () = &mut source => return,
         }
     }
 }

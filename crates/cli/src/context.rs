@@ -14,6 +14,8 @@ use crate::output::Style;
 pub struct Context {
     /// Socket of the agent.
     pub socket: PathBuf,
+    /// The same, where it was named: on the command line or in the environment.
+    pub named_socket: Option<PathBuf>,
     /// How to print.
     pub format: Format,
     /// How tables look.
@@ -26,6 +28,7 @@ impl Context {
     pub fn new(global: &Global) -> Self {
         Self {
             socket: global.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            named_socket: global.socket.clone(),
             format: global.output,
             style: Style::of_stdout(),
             out: BufWriter::new(io::stdout()),

@@ -86,6 +86,9 @@ fn installing_and_uninstalling() {
     assert_eq!((code, &report["outcome"], &report["network"]), (0, &json!("installed"), &json!("pods")));
     let entry = &serde_json::from_str::<Value>(&fs::read_to_string(&list).unwrap()).unwrap()["plugins"][1];
     assert_eq!(*entry, json!({"type": "portcullis", "onAgentDown": "pass"}));
+    // The agent that the other commands ask is the plugin's too.
+    let (code, ..) = cni(root.path(), &["install", "--socket", "/run/gate.sock"]);
+    assert!(code == 0 && fs::read_to_string(&list).unwrap().contains("\"/run/gate.sock\""));
     // The file that runtimes execute is this program.
     let plugin = root.path().join("bin/portcullis");
     let output = fed(Command::new(&plugin).env_clear().env("CNI_COMMAND", "VERSION"), "");

@@ -203,6 +203,9 @@ fn what_a_healthy_container_emits_is_never_evidence() {
     let group = Ipv6::from(v6(link_local)).solicited_node().to_ip().to_string();
     let report = mld2_report(address6(link_local).solicited_node());
     let alert = || vec![Extension::router_alert()];
+    // What a router on the bridge makes its kernel give itself (RFC 4862), and who has another's MAC in it.
+    let given = Ipv6(eui64("2001:db8:9::", MACS[0]));
+    let others = Ipv6(eui64("2001:db8:9::", MACS[1]));
     let routers = nd::router_solicitation(&[NdOption::Source(MACS[0])]);
     let frames = [
         discovery("::", &group, 255, &nd::solicitation(address6(link_local), &[]), vec![]),
@@ -217,6 +220,14 @@ fn what_a_healthy_container_emits_is_never_evidence() {
             &nd::advertisement(0x20, address6(link_local), &[NdOption::Target(MACS[0])]),
             vec![],
         ),
+        discovery(
+            "::",
+            &given.solicited_node().to_ip().to_string(),
+            255,
+            &nd::solicitation(given, &[]),
+            vec![],
+        ),
+        from6(&given.to_ip().to_string()),
         from6(link_local),
         from4("0.0.0.0"),
         from4("169.254.3.4"),
@@ -229,4 +240,12 @@ fn what_a_healthy_container_emits_is_never_evidence() {
         let found = world.ethernet(&SlicePacket::new(&frame));
         assert!(!found.is_evidence(), "{found:?}: {frame:02x?}");
     }
+    check(&world, &from6(&others.to_ip().to_string()), DropReason::SpoofedIpv6, EVIDENCE);
+}
+
+/// The address that an interface with this MAC gives itself in a prefix.
+fn eui64(prefix: &str, mac: Mac) -> [u8; 16] {
+    let mut address = mac.eui64_link_local().0;
+    address[..8].copy_from_slice(&v6(prefix).octets()[..8]);
+    address
 }

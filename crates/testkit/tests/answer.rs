@@ -174,6 +174,30 @@ fn whoever_restarts_is_not_released_and_its_successor_is_free() {
 }
 
 #[test]
+fn a_quarantine_with_a_time_ends_whatever_the_container_is_called_by_then() {
+    let stage = Stage::new(&policy("response = \"quarantine\"\nrelease_after = \"3s\""));
+    stage.run("mallory");
+    stage.forge("mallory", 5);
+    wait_state(&stage.agent, "mallory", MapState::Quarantined);
+    stage.api().rename("mallory", "mallory-2").unwrap();
+    wait_bound(&stage.agent, "mallory-2", "blue");
+    assert!(stage.reaches("mallory-2"));
+}
+
+/// A shared service address: of no single container.
+#[test]
+fn what_a_policy_grants_may_be_granted_to_several() {
+    let shared = "10.177.1.200";
+    let grant = format!("addresses = [\"{shared}\"]");
+    let stage = Stage::new(&policy(&grant));
+    for name in ["mallory-1", "mallory-2"] {
+        stage.run(name);
+        assert!(stage.agent.endpoint(name).unwrap().addresses.iter().any(|address| address == shared));
+        assert!(stage.reaches(name));
+    }
+}
+
+#[test]
 fn of_containers_that_share_a_network_the_forger_is_ended() {
     let stage = Stage::new(&policy("response = \"terminate\""));
     stage.run("mallory-host");

@@ -5,7 +5,7 @@
 mod containers;
 
 use containers::{attempts, lab, leaks, rows, scenarios, source, source_state, until, wait_bound, wait_gone};
-use portcullis_policy::api::SourceState;
+use portcullis_policy::api::{EndpointState, SourceState};
 use portcullis_policy::model::Owner;
 use portcullis_testkit::{Agent, Docker, Forgery, Lab, RunOptions, ping};
 use rustix::process::{Pid, Signal, kill_process};
@@ -194,5 +194,15 @@ fn binding_by_hand_rules_over_the_runtime() {
     let refused = agent.cli(&["endpoint", "unbind", "mallory"]).unwrap();
     assert_eq!(refused.status.code(), Some(5), "{refused:?}");
     until(&agent, "still more", || agent.endpoint("mallory").unwrap().attempts > 100);
+
+    // A quarantine is the workload's, whoever binds it; and so is its end.
+    let state = |name: &str| agent.endpoint(name).unwrap().state;
+    agent.cli_ok(&["endpoint", "quarantine", "mallory"]).unwrap();
+    let address = &found.addresses[0];
+    agent.cli_ok(&["endpoint", "bind", "by-hand", "--interface", &interface, "--address", address]).unwrap();
+    assert_eq!(state("by-hand"), EndpointState::Quarantined);
+    agent.cli_ok(&["endpoint", "release", "by-hand"]).unwrap();
+    agent.cli_ok(&["endpoint", "unbind", "by-hand"]).unwrap();
+    assert_eq!(state("mallory"), EndpointState::Active);
     assert_eq!(listener.stop().unwrap(), 0);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use portcullis_policy::container::{AttachmentPlace, Networking};
 use portcullis_policy::guard::Termination;
 use portcullis_runtimes::source::{Kind, Report, Request, SourceConfig};
-use portcullis_testkit::{Docker, Engine, Lab, NetworkOptions, Podman, RunOptions};
+use portcullis_testkit::{Docker, Engine, Lab, NetworkOptions, Podman, RunOptions, wait_until};
 
 use follower::{Follower, assert_is_other_end, host};
 
@@ -319,4 +319,33 @@ fn podman_goes_and_comes_back() {
     podman.start_service().unwrap();
     source.wait("a connection", |said| (said.connected && said.snapshots > 1).then_some(()));
     assert_eq!(source.settled("stays", 1), stays);
+}
+
+/// What Podman does not list as running has processes all the same: paused, or told to stop and in no haste.
+#[test]
+fn podman_paused_or_stopping_is_still_there() {
+    let lab = lab();
+    let podman = Podman::start(lab.host()).unwrap();
+    let api = podman.api();
+    // A first process to which SIGTERM means nothing.
+    api.run("slow", &RunOptions::new().command(&["/bin/sh", "-c", "sleep 1000; true"])).unwrap();
+    let source = Follower::start(Kind::Podman, api.socket());
+    let slow = source.settled("slow", 1);
+    let read_anew = || {
+        let snapshots = source.said().snapshots;
+        source.ask(Request::Resync);
+        source.wait("another snapshot", |said| (said.snapshots > snapshots).then_some(()));
+        assert_eq!(source.said().named("slow"), Some(&slow));
+    };
+    api.ask("POST", "/containers/slow/pause", None).unwrap();
+    read_anew();
+    api.ask("POST", "/containers/slow/unpause", None).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| api.stop("slow", 60));
+        wait_until("it to be stopping", || api.inspect("slow").unwrap()["State"]["Status"] == "stopping")
+            .unwrap();
+        read_anew();
+        api.kill("slow").unwrap();
+    });
+    source.wait("its end", |said| said.named("slow").is_none().then_some(()));
 }

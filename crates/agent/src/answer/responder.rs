@@ -134,8 +134,12 @@ async fn carry_out<H: Hands>(hands: &H, evidence: &Evidence, trip: &Trip, case: 
     while !evidence.reaches(&trip.endpoint, trip.timestamp_ns) && Instant::now() < until {
         tokio::time::sleep(EVIDENCE_PAUSE).await;
     }
-    // The frame that was one too many is counted by now.
-    let reasons = hands.case(&trip.endpoint).map_or_else(|| case.reasons.clone(), |now| now.reasons);
+    // The frame that was one too many is counted by now. What was started anew counts from nothing.
+    let mut reasons = hands.case(&trip.endpoint).map_or_else(BTreeMap::new, |now| now.reasons);
+    for (reason, before) in &case.reasons {
+        let count = reasons.entry(reason.clone()).or_default();
+        *count = (*count).max(*before);
+    }
     Action {
         time,
         message: message::sentence(trip, &case, &plan, outcome, trouble.as_deref()),

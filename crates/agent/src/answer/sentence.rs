@@ -73,26 +73,39 @@ impl Sentences {
         self.forget(store, &whose)
     }
 
-    /// Takes out every sentence whose time has come, and forgets pods that did not come back. Answers names of
-    /// the endpoints that are to be released.
-    pub fn due(
-        &mut self,
-        store: &Store,
-        now: Timestamp,
-        monotonic: Instant,
-    ) -> Result<Vec<String>, StoreError> {
-        let lost = |since: &Instant| monotonic.saturating_duration_since(*since) >= POD_MEMORY;
+    /// Keys of the sentences whose time has come. Which endpoints they are for, [`Self::key_of`] tells: names
+    /// may have changed.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Vec<String> {
+        let over = |sentence: &Sentence| sentence.until.is_some_and(|until| until <= now);
+        self.by_key.iter().filter(|(_, sentence)| over(sentence)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What the sentence of an endpoint is found by.
+    #[must_use]
+    pub fn key_of(spec: &EndpointSpec) -> String {
+        key(spec)
+    }
+
+    /// A sentence is served.
+    pub fn served(&mut self, store: &Store, key: &str) -> Result<(), StoreError> {
+        if self.by_key.contains_key(key) {
+            store.remove_sentences(&[key])?;
+            self.by_key.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Forgets pods that did not come back.
+    pub fn forget_lost(&mut self, store: &Store, now: Instant) -> Result<(), StoreError> {
+        let lost = |since: &Instant| now.saturating_duration_since(*since) >= POD_MEMORY;
         let lost: Vec<String> =
             self.gone.iter().filter(|(_, since)| lost(since)).map(|(pod, _)| pod.clone()).collect();
         for pod in lost {
             self.gone.remove(&pod);
             self.forget(store, &pod)?;
         }
-        let over = |sentence: &Sentence| sentence.until.is_some_and(|until| until <= now);
-        let keys: Vec<String> =
-            self.by_key.iter().filter(|(_, s)| over(s)).map(|(key, _)| key.clone()).collect();
-        store.remove_sentences(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(keys.iter().filter_map(|key| self.by_key.remove(key)).map(|s| s.endpoint).collect())
+        Ok(())
     }
 
     /// When the next sentence is over by itself.
@@ -191,14 +204,13 @@ mod tests {
         let mut sentences = Sentences::default();
         sentences.impose(&store, &pod("s1"), sentence(None)).unwrap();
         let start = Instant::now();
-        let now = Timestamp::now();
         sentences.removed(&store, &pod("s1").workload, start).unwrap();
         assert!(sentences.of(&pod("s2")).is_some());
         sentences.came(&pod("s2").workload);
-        sentences.due(&store, now, start + POD_MEMORY).unwrap();
+        sentences.forget_lost(&store, start + POD_MEMORY).unwrap();
         assert!(sentences.of(&pod("s2")).is_some());
         sentences.removed(&store, &pod("s2").workload, start).unwrap();
-        sentences.due(&store, now, start + POD_MEMORY).unwrap();
+        sentences.forget_lost(&store, start + POD_MEMORY).unwrap();
         assert!(sentences.of(&pod("s3")).is_none());
     }
 
@@ -214,11 +226,15 @@ mod tests {
         }
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         assert_eq!(sentences.next(), Some(at("2026-11-21T10:10:00Z")));
-        let due = |sentences: &mut Sentences, text| sentences.due(&store, at(text), Instant::now()).unwrap();
-        assert!(due(&mut sentences, "2026-11-21T10:09:59Z").is_empty());
-        assert_eq!(due(&mut sentences, "2026-11-21T10:10:00Z"), ["a"]);
+        assert_eq!(sentences.due(at("2026-11-21T10:09:59Z")), [""; 0]);
+        assert_eq!(sentences.due(at("2026-11-21T10:10:00Z")), ["container:a n"]);
+        let mut renamed = spec(serde_json::json!({"container": "a"}), "n");
+        renamed.name = "other".into();
+        assert_eq!(Sentences::key_of(&renamed), "container:a n", "whatever it is called by now");
+        sentences.served(&store, "container:a n").unwrap();
         assert_eq!(sentences.next(), Some(at("2026-11-21T10:20:00Z")));
-        assert_eq!(due(&mut sentences, "2027-11-21T10:10:00Z"), ["b"]);
+        assert_eq!(sentences.due(at("2027-11-21T10:10:00Z")), ["container:b n"]);
+        sentences.served(&store, "container:b n").unwrap();
         assert_eq!((sentences.next(), store.sentences().unwrap().len()), (None, 1));
     }
 

@@ -106,7 +106,7 @@ impl Collector for Snapshot {
         // The endpoints may be many: gone before the status is made.
         drop(endpoints);
         actions(&mut encoder, &self.control.actions())?;
-        let status = self.control.status();
+        let status = self.control.summary();
         sources(&mut encoder, &status.sources)?;
         agent(&mut encoder, &status)
     }

@@ -1,9 +1,9 @@
 //! The start: from disk, configuration and pinned kernel state to a working core.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use portcullis_abi::{HELD_BINDING, Mode};
+use portcullis_abi::{Counters, HELD_BINDING, Mode};
 use portcullis_datapath::{Anchor, Datapath, EventStream, Expedited, Gate, Settings, Tables};
 use portcullis_policy::conflict::Claims;
 use portcullis_policy::guard::Policies;
@@ -78,6 +78,7 @@ impl Core {
             sourced: HashMap::new(),
             asked: HashMap::new(),
             ports: HashMap::new(),
+            kept_held: HashSet::new(),
             identities_stale: true,
             policies: Policies::default(),
             policy_owners: BTreeMap::new(),
@@ -87,21 +88,27 @@ impl Core {
             warnings,
             started: jiff::Timestamp::now(),
         };
-        // Loaded now, so that the first endpoint need not wait for the verifier.
-        let own = Arc::clone(core.spaces.own());
-        core.datapath.preload(&own.namespace, Gate::Ethernet)?;
-        core.datapath.preload(&own.namespace, Gate::Quarantine)?;
-        core.load_policies(lost_all)?;
-        core.add_plugin();
-        core.add_sources()?;
-        let before = core.reserve_pinned()?;
-        core.load_all(records)?;
-        core.refresh_nodes();
-        core.refresh_unbound();
-        core.refresh_ports();
-        core.sweep(&before)?;
+        core.begin(records, lost_all)?;
         core.datapath.retire_older();
         Ok((core, opened.events))
+    }
+
+    /// Makes the kernel agree with what is desired. `lost`: the state file has nothing to say.
+    fn begin(&mut self, records: Vec<Record>, lost: bool) -> Result<(), StartError> {
+        // Loaded now, so that the first endpoint need not wait for the verifier.
+        let own = Arc::clone(self.spaces.own());
+        self.datapath.preload(&own.namespace, Gate::Ethernet)?;
+        self.datapath.preload(&own.namespace, Gate::Quarantine)?;
+        self.load_policies(lost)?;
+        self.add_plugin();
+        self.add_sources()?;
+        let before = self.reserve_pinned()?;
+        self.load_all(records)?;
+        self.refresh_nodes();
+        self.refresh_unbound();
+        self.refresh_ports();
+        self.sweep(&before)?;
+        Ok(())
     }
 
     /// Bindings that anchors point to stay as they are until their anchors are flipped.
@@ -123,9 +130,20 @@ impl Core {
         by_hand.into_iter().for_each(|record| self.load(record));
         self.load_file()?;
         self.restore_sourced(sourced);
+        self.forget_lost()?;
         // The journal must agree with the disk, and the disk with moved slots.
         let names: Vec<String> = self.entries.keys().cloned().collect();
         self.save(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Of what sources found, a kill may have left records on the disk that the kernel's journal knew better.
+    fn forget_lost(&mut self) -> Result<(), Fault> {
+        let failed = |error: StoreError| Fault::Failed(error.to_string());
+        let all = self.store.all().map_err(failed)?;
+        let lost = all.iter().filter(|record| record.origin.is_some());
+        let lost: Vec<&str> =
+            lost.map(|record| record.id.as_str()).filter(|id| !self.names_by_id.contains_key(*id)).collect();
+        self.store.forget(&lost).map_err(failed)
     }
 
     /// Keeps a record's counter slot for it, or gives it another; `false` where there is no room.
@@ -141,6 +159,11 @@ impl Core {
             return false;
         };
         record.slot = slot;
+        // What somebody else did there before is not held against it.
+        let emptied = self.tables.set_counters(slot, &Counters::default());
+        if let Err(error) = emptied.and_then(|()| self.tables.reset_conduct(slot)) {
+            tracing::warn!(%error, "cannot empty a counter slot");
+        }
         true
     }
 

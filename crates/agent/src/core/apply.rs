@@ -10,6 +10,7 @@ use portcullis_policy::guard::Response;
 use portcullis_policy::model::Mode;
 
 use super::place::{Known, Place, missing};
+use super::policies::own;
 use super::{Bound, Core, Entry, Trouble};
 use crate::control::Fault;
 
@@ -129,7 +130,7 @@ impl Core {
             )));
         }
         self.claims
-            .claim(&Resolved::found(spec, &known.learned, place.scope, place.link.index))
+            .claim(&Resolved::found(&own(&entry.record), &known.learned, place.scope, place.link.index))
             .map_err(|conflict| Fault::Conflict(conflict.to_string()))?;
         if entry
             .bound
@@ -184,7 +185,8 @@ impl Core {
                     let attachment = match self.attach(place, anchor) {
                         Ok(attachment) => attachment,
                         Err(error) => {
-                            let _best_effort = self.tables.point(anchor, 0);
+                            let before = if self.is_held(anchor) { HELD_BINDING } else { 0 };
+                            let _best_effort = self.tables.point(anchor, before);
                             self.retire(binding, fresh);
                             return Err(error);
                         }
@@ -215,12 +217,13 @@ impl Core {
 
     /// Puts the program on its hook, taking over one that stands there for lack of a binding.
     fn attach(&mut self, place: &Place, anchor: Anchor) -> Result<Attachment, Fault> {
-        self.unbound.remove(&anchor);
         let gate = match place.layer {
             LinkLayer::Ethernet => Gate::Ethernet,
             LinkLayer::None => Gate::Layer3,
         };
-        Ok(self.datapath.attach(&place.space.namespace, place.site, gate)?.0)
+        let (attachment, _) = self.datapath.attach(&place.space.namespace, place.site, gate)?;
+        self.unbound.remove(&anchor);
+        Ok(attachment)
     }
 
     /// A second program stops what goes to an endpoint in quarantine. Where the kernel may begin that by

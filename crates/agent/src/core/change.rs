@@ -3,7 +3,7 @@
 use portcullis_abi::Counters;
 use portcullis_datapath::{Anchor, Expedited};
 use portcullis_policy::api::{Endpoint, EndpointPatch};
-use portcullis_policy::model::{EndpointSpec, Owner};
+use portcullis_policy::model::{EndpointSpec, InterfaceRef, Owner};
 
 use super::{Core, Entry, Trouble};
 use crate::control::{BindOptions, Fault, Outcome};
@@ -110,12 +110,11 @@ impl Core {
         match result {
             Ok(()) => {
                 self.hear_sources(&name);
+                self.inherit_sentence(&name);
                 Ok((name, outcome, before))
             }
             Err(fault) => {
-                let anchor = self.anchor_of_entry(&name);
                 self.undo(&name, before);
-                self.settle_all(anchor.into_iter().collect());
                 Err(fault)
             }
         }
@@ -124,9 +123,7 @@ impl Core {
     /// Whoever binds by hand rules over sources: the endpoint that a source has at this interface becomes the
     /// new one, and its frames never meet anything in between.
     fn take_from_source(&mut self, spec: &EndpointSpec, owner: Owner) -> Option<Entry> {
-        let space = self.spaces.get(spec.interface.netns.as_deref()).ok()?;
-        let link = space.link_by_name(&spec.interface.name).ok()??;
-        let anchor = Anchor { netns: space.inode(), ifindex: link.index };
+        let anchor = self.anchor_named(&spec.interface)?;
         let name = self.sourced.remove(&anchor)?;
         let mut entry = self.entries.remove(&name)?;
         self.rename(&mut entry, &spec.name);
@@ -135,6 +132,12 @@ impl Core {
         entry.record.owner = owner;
         entry.record.origin = None;
         Some(entry)
+    }
+
+    fn anchor_named(&mut self, interface: &InterfaceRef) -> Option<Anchor> {
+        let space = self.spaces.get(interface.netns.as_deref()).ok()?;
+        let link = space.link_by_name(&interface.name).ok()??;
+        Some(Anchor { netns: space.inode(), ifindex: link.index })
     }
 
     fn anchor_of_entry(&self, name: &str) -> Option<Anchor> {
@@ -148,6 +151,41 @@ impl Core {
         {
             self.settle_all([anchor].into());
         }
+    }
+
+    /// An endpoint as the sources would have it: who its sentence is found by, when it is not bound by hand.
+    fn as_told(&self, name: &str) -> Vec<EndpointSpec> {
+        let Some(entry) = self.entries.get(name) else { return Vec::new() };
+        let claims = entry.bound.as_ref().map(|bound| self.fleet.claims(bound.anchor)).unwrap_or_default();
+        let told = claims.iter().map(|claim| EndpointSpec {
+            workload: claim.container.workload.clone(),
+            network: claim.attachment.network.clone(),
+            ..entry.record.spec.clone()
+        });
+        told.collect()
+    }
+
+    /// Whoever is in quarantine stays so, and as long, when the binding is made by hand.
+    fn inherit_sentence(&mut self, name: &str) {
+        let Some(spec) = self.entries.get(name).map(|entry| &entry.record.spec) else { return };
+        if !spec.quarantined || self.sentences.of(spec).is_some() {
+            return;
+        }
+        let sentence = self.as_told(name).iter().find_map(|told| self.sentences.of(told)).cloned();
+        if sentence.is_some()
+            && let Err(fault) = self.sentence(name, sentence)
+        {
+            self.bus.notice("failed", Some(name), fault.to_string());
+        }
+    }
+
+    /// Ends a sentence: the endpoint's own, and what its workload would come back to without the binding by
+    /// hand.
+    fn lift_sentence(&mut self, name: &str) -> Result<(), Fault> {
+        for told in self.as_told(name) {
+            self.sentences.lift(&self.store, &told).map_err(|error| Fault::Failed(error.to_string()))?;
+        }
+        self.sentence(name, None)
     }
 
     pub(super) fn new_entry(&mut self, spec: EndpointSpec, owner: Owner) -> Result<Entry, Fault> {
@@ -170,7 +208,11 @@ impl Core {
             return;
         };
         match before {
-            None => self.forget(entry),
+            None => {
+                let anchor = self.anchor_named(&entry.record.spec.interface);
+                self.forget(entry);
+                self.ask_sources_of(anchor);
+            }
             Some(record) => {
                 entry.record = record;
                 if let Err(fault) = self.apply(&mut entry) {
@@ -186,15 +228,28 @@ impl Core {
         let name = self.resolve(id_or_name)?;
         let endpoint = self.view_by_name(&name)?;
         self.forbid_others(&name)?;
-        let anchor = self.entries.get(&name).and_then(|entry| entry.bound.as_ref()).map(|bound| bound.anchor);
+        let anchor = self.anchor_of_entry(&name);
         self.store.remove(&[endpoint.id.as_str()]).map_err(|error| Fault::Failed(error.to_string()))?;
         if let Some(entry) = self.entries.remove(&name) {
-            self.forget(entry);
+            let workload = &entry.record.spec.workload;
+            if workload.uid.is_none() && workload.container.is_none() {
+                // It was this binding's alone, and not a workload's that comes back.
+                if let Err(error) = self.sentences.lift(&self.store, &entry.record.spec) {
+                    self.bus.notice("failed", Some(&name), error.to_string());
+                }
+            }
+            self.give_to_sources(anchor, entry);
         }
         self.bus.notice("unbound", Some(&name), format!("endpoint \"{name}\" unbound"));
-        // What sources say of its interface counts now.
-        self.settle_all(anchor.into_iter().collect());
+        self.ask_sources_of(anchor);
         Ok(endpoint)
+    }
+
+    /// What sources say of an interface that is not bound by hand any more counts now.
+    fn ask_sources_of(&mut self, anchor: Option<Anchor>) {
+        let Some(anchor) = anchor else { return };
+        self.settle_all([anchor].into());
+        self.look_at_port(anchor);
     }
 
     /// Removes every trace of an endpoint but its record on disk.
@@ -243,7 +298,10 @@ impl Core {
             // The kernel may have set it by itself, and then the entry did not change just now.
             let _there = self.tables.set_quarantine(bound.binding, quarantined);
         }
-        self.sentence(&name, sentence.map(|sentence| Sentence { endpoint: name.clone(), ..sentence }))?;
+        match sentence {
+            Some(sentence) => self.sentence(&name, Some(Sentence { endpoint: name.clone(), ..sentence }))?,
+            None => self.lift_sentence(&name)?,
+        }
         let (topic, words) = if quarantined {
             ("quarantined", "in quarantine")
         } else {

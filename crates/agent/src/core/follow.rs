@@ -77,21 +77,24 @@ impl Core {
     }
 
     fn link_gone(&mut self, anchor: Anchor) {
-        let Some(name) = self.names_by_anchor.get(&anchor).cloned() else {
-            self.port_gone(anchor);
-            return;
-        };
-        if self.sourced.contains_key(&anchor) {
+        if let Some(name) = self.sourced.get(&anchor) {
             // Late news of an interface whose index has another by now: that one's program stands.
-            let alive = self.entries.get(&name).and_then(|entry| entry.bound.as_ref());
-            if !alive.is_some_and(|bound| self.is_alive(bound)) {
+            let bound = self.entries.get(name).and_then(|entry| entry.bound.as_ref());
+            if !bound.is_some_and(|bound| self.is_alive(bound)) {
                 self.sourced_link_gone(anchor);
             }
             return;
         }
+        // What sources said of it must not hold for whoever gets its index.
+        self.lose(anchor);
+        let Some(name) = self.names_by_anchor.get(&anchor).cloned() else {
+            self.port_gone(anchor);
+            return;
+        };
         if let Some(mut entry) = self.entries.remove(&name) {
             self.look_again(&mut entry);
             self.entries.insert(name, entry);
+            self.look_at_port(anchor);
         }
     }
 
@@ -107,6 +110,7 @@ impl Core {
             .iter()
             .filter(|(_, entry)| {
                 entry.bound.is_none()
+                    && entry.record.origin.is_none()
                     && entry.record.spec.interface.name == interface
                     && (entry.record.spec.interface.netns.is_some() || anchor.netns == own)
             })
@@ -157,7 +161,7 @@ impl Core {
         let waiting: Vec<String> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.bound.is_none())
+            .filter(|(_, entry)| entry.bound.is_none() && entry.record.origin.is_none())
             .map(|(name, _)| name.clone())
             .collect();
         for name in waiting {
@@ -166,6 +170,7 @@ impl Core {
                 self.entries.insert(name, entry);
             }
         }
+        self.settle_failed();
         if netns == self.spaces.own().inode() {
             self.refresh_unbound();
             self.refresh_nodes();

@@ -81,6 +81,11 @@ impl Agent {
         self.core().note_trip(slot, tripped_ns)
     }
 
+    /// Whoever answers is too busy for an endpoint that reached its threshold.
+    pub fn put_off_trip(&self, endpoint: &str) {
+        self.core().put_off_trip(endpoint);
+    }
+
     /// Follows changes of a namespace.
     pub fn follow(&self, netns: u32, changes: &[Change]) {
         self.core().follow(netns, changes);
@@ -185,6 +190,10 @@ fn workload(entry: &Entry) -> Option<u32> {
 impl Control for Agent {
     fn status(&self) -> Status {
         self.core().status()
+    }
+
+    fn summary(&self) -> Status {
+        self.core().summary()
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {

@@ -1,6 +1,6 @@
 //! What several sources say of one interface, made one.
 
-use portcullis_policy::address::AddressBinding;
+use portcullis_policy::address::{AddressBinding, MacAddress};
 use portcullis_policy::container::AttachmentPlace;
 use portcullis_policy::model::{Direction, InterfaceRef, Workload};
 
@@ -38,8 +38,29 @@ pub(super) fn agreed(first: &Claim<'_>, others: &[Claim<'_>]) -> (Vec<AddressBin
     (addresses, conflicts)
 }
 
-fn list(addresses: &[AddressBinding]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// The MACs that hold, those of the first that knows any, and who says otherwise.
+pub(super) fn agreed_macs(first: &Claim<'_>, others: &[Claim<'_>]) -> (Vec<MacAddress>, Vec<String>) {
+    let mut telling = std::iter::once(first).chain(others).filter(|claim| !claim.attachment.macs.is_empty());
+    let Some(believed) = telling.next() else { return (Vec::new(), Vec::new()) };
+    let macs = &believed.attachment.macs;
+    let conflicts = telling
+        .filter(|other| !other.attachment.macs.iter().any(|theirs| macs.contains(theirs)))
+        .map(|other| {
+            format!(
+                "{} says MAC {}, {} says {}: {} holds",
+                believed.source.name,
+                list(macs),
+                other.source.name,
+                list(&other.attachment.macs),
+                list(macs),
+            )
+        })
+        .collect();
+    (macs.clone(), conflicts)
+}
+
+fn list(all: &[impl ToString]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What one source does not know, another may.
@@ -103,7 +124,116 @@ impl Claim<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::acceptable;
+    use portcullis_policy::container::{Attachment, Container, Networking};
+    use portcullis_policy::model::Owner;
+
+    use super::*;
+    use crate::fleet::{Source, Treatment};
+
+    fn attachment(inside: &str, addresses: &[&str], macs: &[&str]) -> Attachment {
+        Attachment {
+            network: Some("backend".to_owned()),
+            inside: Some(inside.to_owned()),
+            place: AttachmentPlace::Inside {
+                kind: "macvlan".to_owned(),
+                netns: "/run/netns/x".to_owned(),
+                interface: inside.to_owned(),
+            },
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            macs: macs.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    fn container(attachments: Vec<Attachment>) -> Container {
+        Container {
+            id: "0123".to_owned(),
+            name: "web".to_owned(),
+            workload: Workload::default(),
+            netns: None,
+            networking: Networking::Own,
+            attachments,
+            since: None,
+            trouble: None,
+        }
+    }
+
+    /// What CNI, CRI and Docker say of one interface.
+    fn with_claims<T>(said: [Attachment; 3], then: impl FnOnce(&Claim<'_>, &[Claim<'_>]) -> T) -> T {
+        let kinds = [("cni", Owner::Cni), ("cri", Owner::Cri), ("docker", Owner::Docker)];
+        let sources = kinds.map(|(name, kind)| Source::new(name, kind, None, Treatment::default()));
+        let containers = said.map(|attachment| container(vec![attachment]));
+        let claims: Vec<Claim<'_>> = sources
+            .iter()
+            .zip(&containers)
+            .map(|(source, container)| Claim { source, container, attachment: &container.attachments[0] })
+            .collect();
+        then(&claims[0], &claims[1..])
+    }
+
+    fn addresses(said: [&[&str]; 3]) -> (Vec<String>, Vec<String>) {
+        with_claims(said.map(|addresses| attachment("eth0", addresses, &[])), |first, others| {
+            let (addresses, conflicts) = agreed(first, others);
+            (addresses.iter().map(ToString::to_string).collect(), conflicts)
+        })
+    }
+
+    #[test]
+    fn what_all_say_holds_and_nobody_is_overruled_in_silence() {
+        let (both, fewer, other): (&[&str], &[&str], &[&str]) =
+            (&["10.0.0.2", "fd00::2"], &["10.0.0.2"], &["10.0.0.9"]);
+        let agreed = |said| {
+            let (addresses, conflicts) = addresses(said);
+            (addresses.join(" "), conflicts.len())
+        };
+        assert_eq!(agreed([both, &["fd00::2", "10.0.0.2"], &[]]), ("10.0.0.2 fd00::2".to_owned(), 0));
+        assert_eq!(agreed([both, fewer, both]), ("10.0.0.2".to_owned(), 2));
+        assert_eq!(agreed([both, other, fewer]), ("10.0.0.2".to_owned(), 2));
+        assert_eq!(agreed([other, both, both]), ("10.0.0.9".to_owned(), 2));
+        assert_eq!(agreed([&[], fewer, both]), ("10.0.0.2".to_owned(), 1));
+        assert_eq!(agreed([&[], &[], &[]]), (String::new(), 0));
+        let (_, conflicts) = addresses([other, fewer, &[]]);
+        assert_eq!(conflicts, ["cni says 10.0.0.9, cri says 10.0.0.2: 10.0.0.9 holds"]);
+    }
+
+    #[test]
+    fn the_first_that_knows_a_mac_is_believed() {
+        let (a, b) = ("02:00:00:00:00:0a", "02:00:00:00:00:0b");
+        let macs = |said: [&[&str]; 3]| {
+            with_claims(said.map(|macs| attachment("eth0", &[], macs)), |first, others| {
+                let (macs, conflicts) = agreed_macs(first, others);
+                (list(&macs), conflicts)
+            })
+        };
+        assert_eq!(macs([&[], &[a], &[a]]), (a.to_owned(), vec![]));
+        assert_eq!(macs([&[a], &[], &[b, a]]), (a.to_owned(), vec![]));
+        let conflict = format!("cni says MAC {a}, docker says {b}: {a} holds");
+        assert_eq!(macs([&[a], &[], &[b]]), (a.to_owned(), vec![conflict]));
+        assert_eq!(macs([&[], &[], &[]]), (String::new(), vec![]));
+    }
+
+    #[test]
+    fn what_one_source_does_not_know_another_tells() {
+        let workload = |image: Option<&str>, app: &str| Workload {
+            image: image.map(str::to_owned),
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            ..Workload::default()
+        };
+        let mut mine = workload(None, "mine");
+        fill(&mut mine, &workload(Some("nginx"), "theirs"));
+        assert_eq!(mine, workload(Some("nginx"), "mine"));
+    }
+
+    #[test]
+    fn the_first_interface_has_the_name_of_its_container() {
+        let source = Source::new("docker", Owner::Docker, None, Treatment::default());
+        let name = |container: &Container, index: usize| {
+            wished_name(&Claim { source: &source, container, attachment: &container.attachments[index] })
+        };
+        let two = container(vec![attachment("eth1", &[], &[]), attachment("eth0", &[], &[])]);
+        assert_eq!((name(&two, 0), name(&two, 1)), ("web/backend".to_owned(), "web".to_owned()));
+        let one = container(vec![attachment("net1", &[], &[])]);
+        assert_eq!(name(&one, 0), "web");
+    }
 
     #[test]
     fn names_are_made_acceptable() {

@@ -26,7 +26,7 @@ mod view;
 mod whole;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use portcullis_datapath::{Anchor, Attachment, Datapath, Error as KernelError, HookState, Tables};
@@ -79,6 +79,8 @@ pub struct Core {
     asked: HashMap<String, follow::Looks>,
     /// Ports of the runtimes' bridges that no container claims.
     ports: HashMap<Anchor, ports::Port>,
+    /// Interfaces that an earlier agent held, until the sources have said whose bridges they are ports of.
+    kept_held: HashSet<Anchor>,
     /// Some endpoint is gone whose link-local addresses the kernel still knows.
     identities_stale: bool,
     policies: Policies,

@@ -5,7 +5,7 @@ use std::path::Path;
 use portcullis_inventory::{Netns, discover};
 use portcullis_policy::api::{CniAttachment, CniGarbage, Endpoint, SourceState};
 use portcullis_policy::container::{Attachment, AttachmentPlace, Container, HostInterface, Networking};
-use portcullis_policy::model::{Owner, Workload};
+use portcullis_policy::model::{Direction, EndpointSpec, InterfaceRef, Mode, Owner, Workload};
 
 use super::Core;
 use crate::control::Fault;
@@ -32,6 +32,7 @@ impl Core {
         let Some(id) = attachment.workload.container.clone().filter(|id| !id.is_empty()) else {
             return Err(Fault::Invalid("the attachment names no container".to_owned()));
         };
+        check(interface, &attachment)?;
         let place = self.cni_place(interface, &attachment)?;
         let netns = attachment.netns;
         let new = Attachment {
@@ -169,6 +170,53 @@ pub(super) fn name_of(workload: &Workload, id: &str) -> String {
     }
 }
 
+/// What no endpoint may be is refused with the reason: the plugin's caller sees no events.
+fn check(interface: &str, attachment: &CniAttachment) -> Result<(), Fault> {
+    let interface = match &attachment.host {
+        Some(host) => InterfaceRef { name: host.name.clone(), netns: None },
+        None => InterfaceRef { name: interface.to_owned(), netns: Some(attachment.netns.clone()) },
+    };
+    let spec = EndpointSpec {
+        name: CNI.to_owned(),
+        interface,
+        direction: Direction::default(),
+        addresses: attachment.addresses.clone(),
+        macs: attachment.macs.clone(),
+        mode: Mode::default(),
+        allow: Vec::new(),
+        vlans: Vec::new(),
+        ethertypes: Vec::new(),
+        quarantined: false,
+        network: None,
+        inside: None,
+        workload: Workload::default(),
+    };
+    spec.validate().map(drop).map_err(|wrong| {
+        let each: Vec<String> = wrong.errors.iter().map(ToString::to_string).collect();
+        Fault::Invalid(each.join("; "))
+    })
+}
+
 fn is_namespace(path: &str, inode: u32) -> bool {
     Netns::open(Path::new(path)).is_ok_and(|netns| netns.id.0 == inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_bound_is_refused_with_the_reason() {
+        let attachment = |address: &str| CniAttachment {
+            workload: Workload::default(),
+            netns: "/run/netns/web".to_owned(),
+            network: "pods".to_owned(),
+            host: None,
+            addresses: vec![address.parse().unwrap()],
+            macs: Vec::new(),
+        };
+        assert!(check("eth0", &attachment("10.0.0.2")).is_ok());
+        let refused = check("eth0", &attachment("127.0.0.1")).unwrap_err();
+        assert!(matches!(&refused, Fault::Invalid(why) if why.contains("127.0.0.1")), "{refused}");
+    }
 }

@@ -1,19 +1,23 @@
 //! Gate policies and sentences: what holds beyond single endpoints.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use portcullis_datapath::Anchor;
+use portcullis_policy::address::AddressBinding;
 use portcullis_policy::api::PolicyView;
 use portcullis_policy::guard::{GatePolicy, Policies};
 use portcullis_policy::model::{EndpointSpec, Owner, Workload};
 
-use super::{Core, Trouble};
+use super::{Core, Entry, Trouble};
 use crate::answer::Sentences;
 use crate::control::{Fault, Outcome};
-use crate::store::{PolicyBook, Sentence, StoreError};
+use crate::store::{PolicyBook, Record, Sentence, StoreError};
 
 /// Place of the policies in the kernel's journal: the counter slot that is no endpoint's.
 pub(super) const POLICIES_SLOT: u32 = portcullis_abi::UNBOUND_SLOT;
+/// Until a release that failed is tried again.
+const RELEASE_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 impl Core {
     /// Every policy, in the order in which they are asked.
@@ -134,7 +138,10 @@ impl Core {
     /// Every endpoint may be treated otherwise now.
     fn policies_changed(&mut self) {
         self.write_journal();
-        let sourced: BTreeSet<Anchor> = self.sourced.keys().copied().collect();
+        // Those too that could not be bound under the policies that held until now.
+        let known = self.fleet.sources().flat_map(|source| source.containers.values());
+        let claimed = known.flat_map(|known| known.anchors.iter().flatten());
+        let sourced: BTreeSet<Anchor> = self.sourced.keys().chain(claimed).copied().collect();
         self.settle_all(sourced);
         let by_hand: Vec<String> = self
             .entries
@@ -150,6 +157,27 @@ impl Core {
             }
             self.entries.insert(name, entry);
         }
+    }
+
+    /// Addresses that a policy grants an endpoint and that are another's own: meant so, or a slip.
+    pub(super) fn granted_of_others(&self, name: &str) -> Vec<String> {
+        let Some(entry) = self.entries.get(name) else { return Vec::new() };
+        let mine = own(&entry.record);
+        let granted = entry.record.spec.addresses.iter().filter(|address| !mine.addresses.contains(address));
+        let is_near = |other: &Entry| {
+            other.record.id != entry.record.id
+                && entry.scope.zip(other.scope).is_some_and(|(ours, theirs)| ours.is_shared_with(&theirs))
+        };
+        granted
+            .filter_map(|address| {
+                let holds =
+                    |other: &Entry| own(&other.record).addresses.iter().any(|own| own.overlaps(address));
+                let (holder, _) = self.entries.iter().find(|(_, other)| is_near(other) && holds(other))?;
+                Some(format!(
+                    "a policy grants it {address}, which is also endpoint \"{holder}\"'s: both may use it"
+                ))
+            })
+            .collect()
     }
 
     /// The policies of the configuration file and of the store.
@@ -189,21 +217,33 @@ impl Core {
 
     /// Releases those whose sentence is served; answers when the next one is.
     pub(super) fn release_due(&mut self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
-        let due = match self.sentences.due(&self.store, now, std::time::Instant::now()) {
-            Ok(due) => due,
-            Err(error) => {
-                self.bus.notice("failed", None, error.to_string());
-                return self.sentences.next();
-            }
-        };
-        for endpoint in due {
-            if self.entries.contains_key(&endpoint)
-                && let Err(fault) = self.quarantine(&endpoint, None)
-            {
-                self.bus.notice("failed", Some(&endpoint), fault.to_string());
+        if let Err(error) = self.sentences.forget_lost(&self.store, std::time::Instant::now()) {
+            self.bus.notice("failed", None, error.to_string());
+        }
+        let mut again = None;
+        for key in self.sentences.due(now) {
+            if let Err(fault) = self.release_served(&key) {
+                self.bus.notice("failed", None, fault.to_string());
+                again = now.checked_add(RELEASE_AGAIN).ok();
             }
         }
-        self.sentences.next()
+        again.or_else(|| self.sentences.next())
+    }
+
+    /// Releases whoever a sentence is for. Their names may have changed since.
+    fn release_served(&mut self, key: &str) -> Result<(), Fault> {
+        let is_for = |spec: &EndpointSpec| spec.quarantined && Sentences::key_of(spec) == key;
+        let names: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| is_for(&entry.record.spec))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.quarantine(&name, None)?;
+        }
+        // Last: an agent that is killed in between must find it, and release them.
+        self.sentences.served(&self.store, key).map_err(failed)
     }
 
     /// A container was removed: nobody comes back under its id.
@@ -212,6 +252,20 @@ impl Core {
             self.bus.notice("failed", None, error.to_string());
         }
     }
+}
+
+/// What is an endpoint's alone. What a policy grants beyond may be given to several: a shared service address.
+pub(super) fn own(record: &Record) -> Cow<'_, EndpointSpec> {
+    let Some(origin) = record.origin.as_ref().filter(|origin| !origin.addresses.is_empty()) else {
+        return Cow::Borrowed(&record.spec);
+    };
+    let told = |address: &AddressBinding| origin.addresses.contains(address);
+    if record.spec.addresses.iter().all(told) {
+        return Cow::Borrowed(&record.spec);
+    }
+    let mut spec = record.spec.clone();
+    spec.addresses.retain(told);
+    Cow::Owned(spec)
 }
 
 fn failed(error: StoreError) -> Fault {

@@ -5,7 +5,9 @@
 //! nothing of it, has no container there: then it is somebody else's port, and treated as any interface without
 //! a binding.
 
-use std::collections::{BTreeSet, HashMap};
+mod expected;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,13 +15,11 @@ use portcullis_abi::HELD_BINDING;
 use portcullis_datapath::{Anchor, Gate, LinkLayer};
 use portcullis_inventory::{Link, PeerRef, links};
 use portcullis_policy::conflict::NetworkScope;
-use portcullis_policy::container::{AttachmentPlace, HostInterface};
 use portcullis_policy::model::Direction;
 use portcullis_runtimes::source::Request;
 
 use super::Core;
 use super::place::{Place, Space};
-use crate::fleet::Known;
 
 /// A container's start takes a runtime no longer than this from the moment that its interface is up: what
 /// nobody claims by then is asked about. Runtimes that tell of a container before it has an interface (Docker)
@@ -42,6 +42,8 @@ pub(super) struct Port {
     up_since: Option<Instant>,
     /// What each source of the bridge had read in full when it was asked about this port.
     asked: Option<HashMap<String, u64>>,
+    /// They did so once.
+    answered: bool,
     /// Everything that it sends is dropped.
     pub(super) held: bool,
     /// No container's: every source has said so.
@@ -58,17 +60,21 @@ impl Port {
 }
 
 impl Core {
-    /// Looks at every port of every bridge that a source has.
+    /// Looks at every port of every bridge that a source has, and at what was one.
     pub(super) fn refresh_ports(&mut self) {
+        let mut left: HashSet<Anchor> = self.ports.keys().copied().collect();
         for space in self.bridge_spaces() {
             match links(&space.netns) {
                 Ok(links) => {
-                    let ports = links.into_iter().filter(|link| link.master.is_some());
-                    ports.for_each(|link| self.look_at_link(&space, &link));
+                    for link in links.into_iter().filter(|link| link.master.is_some()) {
+                        left.remove(&Anchor { netns: space.inode(), ifindex: link.index });
+                        self.look_at_link(&space, &link);
+                    }
                 }
                 Err(error) => tracing::warn!(%error, "cannot list the ports of the runtimes' bridges"),
             }
         }
+        left.into_iter().for_each(|anchor| self.look_at_port(anchor));
     }
 
     /// Namespaces in which the sources have bridges.
@@ -81,7 +87,8 @@ impl Core {
 
     /// A port may be new, changed, or without its endpoint now.
     pub(super) fn look_at_port(&mut self, anchor: Anchor) {
-        let Some(space) = self.space_of(anchor.netns) else { return };
+        let known = self.ports.get(&anchor).map(|port| Arc::clone(&port.space));
+        let Some(space) = known.or_else(|| self.space_of(anchor.netns)) else { return };
         match space.link_by_index(anchor.ifindex) {
             Ok(Some(link)) => self.look_at_link(&space, &link),
             _ => self.port_gone(anchor),
@@ -111,7 +118,7 @@ impl Core {
 
     /// Whether everything that this interface sends is dropped until its container is known.
     pub(super) fn is_held(&self, anchor: Anchor) -> bool {
-        self.ports.get(&anchor).is_some_and(|port| port.held)
+        self.kept_held.contains(&anchor) || self.ports.get(&anchor).is_some_and(|port| port.held)
     }
 
     fn space_of(&mut self, netns: u32) -> Option<Arc<Space>> {
@@ -141,11 +148,12 @@ impl Core {
             name: link.name.clone(),
             up_since: None,
             asked: None,
+            answered: false,
             held: false,
             foreign: false,
             failed: false,
         });
-        port.peer = link.peer;
+        (port.bridge, port.peer) = (bridge, link.peer);
         let elsewhere = link.peer.is_some_and(|peer| peer.netnsid.is_some());
         if port.up_since.is_none() && elsewhere && link.up {
             port.up_since = Some(Instant::now());
@@ -158,12 +166,7 @@ impl Core {
 
     /// Whether a source wants this bridge's ports held.
     fn is_guarded(&self, bridge: Anchor) -> bool {
-        self.fleet.sources().any(|source| {
-            let treatment = source.treatment;
-            treatment.hold
-                && treatment.mode == portcullis_policy::model::Mode::Enforce
-                && source.has_bridge(bridge)
-        })
+        self.fleet.sources().any(|source| source.holds() && source.has_bridge(bridge))
     }
 
     /// Whether a network's interfaces are ports of a guarded bridge.
@@ -218,11 +221,17 @@ impl Core {
     }
 
     /// The endpoint of a container cannot be bound: its interface stays shut, if it is one that is held.
-    pub(super) fn hold_failed(&mut self, anchor: Anchor, name: &str, why: &str) {
-        self.bus.notice("failed", Some(name), format!("endpoint \"{name}\" cannot be bound: {why}"));
+    pub(super) fn hold_failed(&mut self, anchor: Anchor) {
         self.look_at_port(anchor);
         if let Some(port) = self.ports.get_mut(&anchor) {
             port.failed = true;
+        }
+    }
+
+    /// Whose endpoint could not be bound here is not here any more.
+    pub(super) fn forgive_port(&mut self, anchor: Anchor) {
+        if let Some(port) = self.ports.get_mut(&anchor) {
+            port.failed = false;
         }
     }
 
@@ -234,7 +243,8 @@ impl Core {
         }
     }
 
-    fn unhold(&mut self, anchor: Anchor) {
+    /// Nothing that an interface sends is dropped any more, unless `unbound` says so.
+    pub(super) fn unhold(&mut self, anchor: Anchor) {
         if let Err(error) = self.tables.point(anchor, 0) {
             tracing::warn!(%error, "cannot let go of a held interface");
         }
@@ -247,6 +257,7 @@ impl Core {
 
     /// Its interface is gone.
     pub(super) fn port_gone(&mut self, anchor: Anchor) {
+        self.kept_held.remove(&anchor);
         self.ports.remove(&anchor);
         if self.names_by_anchor.contains_key(&anchor) {
             return;
@@ -261,6 +272,7 @@ impl Core {
 
     /// The binding of this interface took its place: nothing is held any more.
     pub(super) fn port_bound(&mut self, anchor: Anchor) {
+        self.kept_held.remove(&anchor);
         self.ports.remove(&anchor);
     }
 
@@ -277,61 +289,9 @@ impl Core {
         changed.into_iter().for_each(|anchor| self.look_at_port(anchor));
     }
 
-    /// Is this the interface that a source has announced? Its other end's MAC tells.
-    fn meet_expected(&mut self, anchor: Anchor) {
-        let Some(port) = self.ports.get(&anchor) else { return };
-        let expected: Vec<(String, String)> = self
-            .fleet
-            .sources()
-            .flat_map(|source| source.containers.values().map(move |known| (source, known)))
-            .filter(|(_, known)| expects(known, port.bridge).next().is_some())
-            .map(|(source, known)| (source.name.clone(), known.container.id.clone()))
-            .collect();
-        if expected.is_empty() {
-            return;
-        }
-        let Ok(Some(link)) = port.space.link_by_index(anchor.ifindex) else { return };
-        // In its container already, where nothing has run yet; before, its MAC is a random one.
-        if link.peer.is_none_or(|peer| peer.netnsid.is_none()) {
-            return;
-        }
-        let Some(mac) = port.space.peer_mac(&link) else { return };
-        let host = HostInterface {
-            netns: anchor.netns,
-            netns_path: port.space.path(),
-            index: anchor.ifindex,
-            name: link.name.clone(),
-        };
-        let bridge = port.bridge;
-        for (source, id) in expected {
-            let Some(known) = self.fleet.source(&source).and_then(|source| source.containers.get(&id)) else {
-                continue;
-            };
-            let has_mac = |index: &usize| {
-                let attachment = known.container.attachments.get(*index);
-                attachment.is_some_and(|attachment| attachment.macs.iter().any(|known| known.mac() == mac))
-            };
-            let found = expects(known, bridge).find(has_mac);
-            if let Some(index) = found {
-                let mut container = known.container.clone();
-                if let Some(attachment) = container.attachments.get_mut(index) {
-                    attachment.place = AttachmentPlace::Pair { host };
-                }
-                let touched = self.know(&source, container);
-                self.settle_all(touched);
-                return;
-            }
-        }
-    }
-
-    /// Looks whether announced interfaces are among the ports.
-    pub(super) fn meet_all_expected(&mut self) {
-        let ports: Vec<Anchor> = self.ports.keys().copied().collect();
-        ports.into_iter().for_each(|anchor| self.meet_expected(anchor));
-    }
-
     /// Ports that nobody claimed in time: their sources are asked, and believed.
     pub(super) fn check_ports(&mut self) {
+        self.release_kept();
         let due = |port: &Port| port.up_since.is_some_and(|since| since.elapsed() >= CLAIM_WITHIN);
         let waiting: Vec<Anchor> = self
             .ports
@@ -342,12 +302,6 @@ impl Core {
         for anchor in waiting {
             self.ask_about(anchor);
         }
-    }
-
-    /// Whether a container is about to appear at this bridge.
-    fn is_awaited(&self, bridge: Anchor) -> bool {
-        let known = self.fleet.sources().flat_map(|source| source.containers.values());
-        known.into_iter().any(|known| expects(known, bridge).next().is_some())
     }
 
     fn ask_about(&mut self, anchor: Anchor) {
@@ -364,6 +318,11 @@ impl Core {
         if !answered {
             return;
         }
+        if !port.answered {
+            // That list may have been begun before we asked, even before the container was.
+            (port.answered, port.asked) = (true, None);
+            return;
+        }
         port.held = false;
         port.foreign = true;
         let message = format!(
@@ -373,15 +332,4 @@ impl Core {
         self.unhold(anchor);
         self.bus.notice("unclaimed", None, message);
     }
-}
-
-/// Attachments that are still to be found at a port of this bridge.
-fn expects(known: &Known, bridge: Anchor) -> impl Iterator<Item = usize> {
-    let attachments = known.container.attachments.iter().enumerate();
-    attachments
-        .filter(move |(_, attachment)| {
-            matches!(&attachment.place, AttachmentPlace::Expected { bridge: wanted }
-                if wanted.netns == bridge.netns && wanted.index == bridge.ifindex)
-        })
-        .map(|(index, _)| index)
 }

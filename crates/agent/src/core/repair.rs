@@ -38,6 +38,7 @@ impl Core {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(NODES_EVERY) {
             self.refresh_nodes();
+            self.settle_failed();
         }
         self.expire();
     }

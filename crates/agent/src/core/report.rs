@@ -28,9 +28,13 @@ impl Core {
             Report::Failing(why) => self.source_is(source, SourceState::Failing, Some(why)),
             Report::Snapshot { containers, networks } => self.snapshot(source, containers, networks),
             Report::Changed(container) => {
+                let expects = |there: &Attachment| matches!(there.place, AttachmentPlace::Expected { .. });
+                let expected = container.attachments.iter().any(expects);
                 let touched = self.know(source, *container);
                 self.settle_all(touched);
-                self.meet_all_expected();
+                if expected {
+                    self.meet_all_expected();
+                }
             }
             Report::Gone { id, removed } => {
                 let known = self.fleet.source(source).and_then(|source| source.containers.get(&id));
@@ -82,8 +86,9 @@ impl Core {
             touched.extend(self.know(name, container));
         }
         // Endpoints of an earlier life of this agent, which the source has not named.
-        touched
-            .extend(self.sourced_by(name).into_iter().filter(|anchor| self.fleet.claims(*anchor).is_empty()));
+        let unclaimed =
+            |anchor: &Anchor| self.fleet.claims(*anchor).is_empty() && !self.is_unseen(name, *anchor);
+        touched.extend(self.sourced_by(name).into_iter().filter(unclaimed));
         self.settle_all(touched);
         self.refresh_ports();
         self.meet_all_expected();
@@ -169,6 +174,14 @@ impl Core {
                 Some(Anchor { netns: space.inode(), ifindex: link.index })
             }
         }
+    }
+
+    /// Whether an endpoint's container is there, and its source could not see all of it: what is bound stays.
+    fn is_unseen(&self, source: &str, anchor: Anchor) -> bool {
+        let entry = self.sourced.get(&anchor).and_then(|name| self.entries.get(name));
+        let id = entry.and_then(|entry| entry.record.spec.workload.container.as_ref());
+        let known = id.and_then(|id| self.fleet.source(source)?.containers.get(id));
+        known.is_some_and(|known| known.container.trouble.is_some())
     }
 
     /// Interfaces with endpoints of this source.

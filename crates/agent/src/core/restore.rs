@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use portcullis_datapath::{Anchor, Gate, LinkLayer};
 use portcullis_inventory::{Link, LinkKind, Netns, RouteSocket};
+use portcullis_policy::api::SourceState;
 use portcullis_policy::container::{
     Attachment, AttachmentPlace, Container, HostInterface, Network, Networking,
 };
@@ -72,18 +73,14 @@ impl Core {
         }
     }
 
-    fn restore(&mut self, record: Record) -> Result<(), String> {
+    fn restore(&mut self, mut record: Record) -> Result<(), String> {
         let Some(origin) = record.origin.clone() else { return Err("it has no source".to_owned()) };
         if self.fleet.source(&origin.source).is_none() {
             return Err(format!("source {} is not configured any more", origin.source));
         }
-        if self.entries.contains_key(&record.spec.name) {
-            return Err("its name is another endpoint's now".to_owned());
-        }
         let interface = &record.spec.interface;
         let space = self.spaces.get(interface.netns.as_deref()).map_err(|fault| fault.to_string())?;
-        let link =
-            space.link_by_index(origin.index).ok().flatten().filter(|link| link.name == interface.name);
+        let link = space.link_by_index(origin.index).ok().flatten();
         let Some(link) = link else { return Err("its interface is gone".to_owned()) };
         let anchor = Anchor { netns: space.inode(), ifindex: link.index };
         if self.names_by_anchor.contains_key(&anchor) {
@@ -92,6 +89,10 @@ impl Core {
         if !self.take_over(&space, anchor, &link, &record, &origin)? {
             return Err("its interface is another one now; its source will say whose".to_owned());
         }
+        if self.entries.contains_key(&record.spec.name) {
+            // The configuration file has it by now. The plugin does not tell of its containers again.
+            record.spec.name = format!("{}:{}", record.owner.name(), record.id);
+        }
         self.restore_entry(anchor, record)
     }
 
@@ -99,12 +100,17 @@ impl Core {
         let name = record.spec.name.clone();
         let plugged = (record.owner == Owner::Cni).then(|| container_of(&record, anchor));
         let mut entry = Entry::new(record);
-        let result = self.apply(&mut entry);
-        if let Err(fault) = result {
-            return Err(fault.to_string());
-        }
-        if let Some(Trouble::Waiting(why)) = &entry.trouble {
-            return Err(why.clone());
+        let why = match self.apply(&mut entry) {
+            Err(fault) => Some(fault.to_string()),
+            Ok(()) => match &entry.trouble {
+                Some(Trouble::Waiting(why)) => Some(why.clone()),
+                _ => None,
+            },
+        };
+        if let Some(why) = why {
+            self.release(&mut entry);
+            self.claims.release(&name);
+            return Err(why);
         }
         self.names_by_id.insert(entry.record.id.clone(), name.clone());
         self.sourced.insert(anchor, name.clone());
@@ -148,12 +154,40 @@ impl Core {
 
     /// An interface that was held stays so until the sources have spoken.
     pub(super) fn stays_held(&mut self, anchor: Anchor) -> bool {
-        if self.names_by_anchor.contains_key(&anchor) || anchor.netns != self.spaces.own().inode() {
+        if self.names_by_anchor.contains_key(&anchor) {
+            return false;
+        }
+        if self.ports.contains_key(&anchor) {
+            return self.is_held(anchor);
+        }
+        let holds = |source: &Source| source.kind != Owner::Cni && source.holds();
+        if anchor.netns != self.spaces.own().inode() || !self.fleet.sources().any(holds) {
             return false;
         }
         let own = Arc::clone(self.spaces.own());
         let Ok(Some(link)) = own.link_by_index(anchor.ifindex) else { return false };
-        self.attach_unbound(&own, anchor, link).unwrap_or(false)
+        let stays = self.attach_unbound(&own, anchor, link).unwrap_or(false);
+        if stays {
+            self.kept_held.insert(anchor);
+        }
+        stays
+    }
+
+    /// Lets go of interfaces that an earlier agent held and that are no source's, once all have spoken.
+    pub(super) fn release_kept(&mut self) {
+        let is_silent = |source: &Source| match source.state {
+            SourceState::Connecting => true,
+            SourceState::Failing => source.resyncs == 0,
+            SourceState::Absent | SourceState::Connected => false,
+        };
+        if self.kept_held.is_empty() || self.fleet.sources().any(is_silent) {
+            return;
+        }
+        for anchor in std::mem::take(&mut self.kept_held) {
+            if !self.ports.contains_key(&anchor) && !self.names_by_anchor.contains_key(&anchor) {
+                self.unhold(anchor);
+            }
+        }
     }
 }
 

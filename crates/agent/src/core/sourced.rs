@@ -11,7 +11,7 @@ use portcullis_policy::model::{EndpointSpec, Owner};
 use portcullis_runtimes::source::Request;
 
 use super::follow::Looks;
-use super::merge::{agreed, fill, wished_name};
+use super::merge::{agreed, agreed_macs, fill, wished_name};
 use super::plugin::CNI;
 use super::{Core, Entry, Trouble};
 use crate::control::Fault;
@@ -40,7 +40,7 @@ impl Core {
 
     fn settle(&mut self, anchor: Anchor) {
         let wanted = self.wanted(anchor);
-        let by_hand = self.names_by_anchor.get(&anchor).filter(|name| !self.is_sourced(name)).cloned();
+        let by_hand = self.names_by_anchor.get(&anchor).filter(|name| self.is_by_hand(name)).cloned();
         match (wanted, by_hand) {
             (wanted, Some(name)) => {
                 self.drop_sourced(anchor, "it is bound by hand now");
@@ -53,15 +53,17 @@ impl Core {
         }
     }
 
-    fn is_sourced(&self, name: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.record.origin.is_some())
+    fn is_by_hand(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.record.origin.is_none())
     }
 
     /// The endpoint that the claims on an interface come to; nothing where there are none.
     fn wanted(&self, anchor: Anchor) -> Option<Wanted> {
         let claims = self.fleet.claims(anchor);
         let (first, others) = claims.split_first()?;
-        let (addresses, conflicts) = agreed(first, others);
+        let (addresses, mut conflicts) = agreed(first, others);
+        let (macs, about_macs) = agreed_macs(first, others);
+        conflicts.extend(about_macs);
         let (interface, direction) = first.place()?;
         let netns = claims.iter().find_map(|claim| claim.container.netns.clone());
         let mut workload = first.container.workload.clone();
@@ -74,7 +76,7 @@ impl Core {
             interface,
             direction,
             addresses,
-            macs: first.attachment.macs.clone(),
+            macs,
             mode: first.source.treatment.mode,
             allow: Vec::new(),
             vlans: Vec::new(),
@@ -109,11 +111,23 @@ impl Core {
             .unwrap_or_else(|| format!("{owner}:{id}:{}-{}", anchor.netns, anchor.ifindex))
     }
 
-    fn bind_sourced(&mut self, anchor: Anchor, wanted: Wanted) {
-        let spec = match wanted.spec.clone().validate() {
+    fn bind_sourced(&mut self, anchor: Anchor, mut wanted: Wanted) {
+        let validated = wanted.spec.clone().validate().or_else(|errors| {
+            // What a policy grants too much must not cut a container off.
+            let mut spec = wanted.spec.clone();
+            if wanted.origin.addresses.is_empty() {
+                return Err(errors);
+            }
+            spec.addresses.retain(|address| wanted.origin.addresses.contains(address));
+            let valid = spec.validate().map_err(|_| errors.clone())?;
+            wanted.conflicts.push(format!("no policy's addresses are granted: {errors}"));
+            Ok(valid)
+        });
+        let spec = match validated {
             Ok(spec) => spec.into_inner(),
             Err(errors) => {
-                self.hold_failed(anchor, &wanted.spec.name, &errors.to_string());
+                self.tell_failed(&wanted.spec.name, &errors.to_string());
+                self.hold_failed(anchor);
                 return;
             }
         };
@@ -132,12 +146,16 @@ impl Core {
             None => match self.new_entry(spec.clone(), wanted.owner) {
                 Ok(entry) => (entry, true),
                 Err(fault) => {
-                    self.hold_failed(anchor, &spec.name, &fault.to_string());
+                    self.tell_failed(&spec.name, &fault.to_string());
+                    self.hold_failed(anchor);
                     return;
                 }
             },
         };
-        let changed = fresh || entry.record.spec != spec || entry.record.owner != wanted.owner;
+        let changed = fresh
+            || entry.record.spec != spec
+            || entry.record.owner != wanted.owner
+            || entry.record.origin.as_ref() != Some(&wanted.origin);
         self.rename(&mut entry, &spec.name);
         entry.record.owner = wanted.owner;
         entry.record.origin = Some(wanted.origin);
@@ -146,6 +164,7 @@ impl Core {
         let result = self.apply_or_evict(&mut entry);
         self.keep_sourced(anchor, entry, result, changed.then_some(fresh));
         if let Some(name) = self.sourced.get(&anchor).cloned() {
+            wanted.conflicts.extend(self.granted_of_others(&name));
             self.tell_conflicts(&name, wanted.conflicts);
         }
     }
@@ -160,8 +179,11 @@ impl Core {
         news: Option<bool>,
     ) {
         let name = entry.record.spec.name.clone();
-        if let Err(fault) = &result {
-            entry.trouble = Some(Trouble::Failed(fault.to_string()));
+        let failure = result.err().map(|fault| fault.to_string());
+        let known =
+            matches!(&entry.trouble, Some(Trouble::Failed(before)) if failure.as_ref() == Some(before));
+        if let Some(why) = &failure {
+            entry.trouble = Some(Trouble::Failed(why.clone()));
         }
         if matches!(entry.trouble, Some(Trouble::Waiting(_))) {
             // It went before we came to it; its source tells again where it is now.
@@ -172,14 +194,18 @@ impl Core {
         self.names_by_id.insert(entry.record.id.clone(), name.clone());
         self.sourced.insert(anchor, name.clone());
         let (failed, interface) = (entry.bound.is_none(), entry.record.spec.interface.name.clone());
-        let told = news.is_some_and(|fresh| fresh || failed);
         let addresses: Vec<String> = entry.record.spec.addresses.iter().map(ToString::to_string).collect();
         let owner = entry.record.owner;
         self.entries.insert(name.clone(), entry);
         if failed {
-            let why = result.err().map_or_else(String::new, |fault| fault.to_string());
-            self.hold_failed(anchor, &name, &why);
-        } else if told {
+            self.hold_failed(anchor);
+        }
+        if let Some(why) = failure {
+            // Each full list of its source tries again: said once is enough.
+            if !known {
+                self.tell_failed(&name, &why);
+            }
+        } else if news == Some(true) {
             let message = format!(
                 "endpoint \"{name}\" bound for {owner}: interface {interface}, {}",
                 addresses.join(", ")
@@ -191,6 +217,10 @@ impl Core {
         {
             self.bus.notice("failed", Some(&name), fault.to_string());
         }
+    }
+
+    fn tell_failed(&self, name: &str, why: &str) {
+        self.bus.notice("failed", Some(name), format!("endpoint \"{name}\" cannot be bound: {why}"));
     }
 
     /// An index may have been used again before we heard that its interface went: our program tells, since
@@ -231,13 +261,43 @@ impl Core {
         !dead.is_empty()
     }
 
+    /// Tries again what could not be bound.
+    pub(super) fn settle_failed(&mut self) {
+        let has_failed = |name: &String| self.entries.get(name).is_some_and(|entry| entry.trouble.is_some());
+        let failed = self.sourced.iter().filter(|(_, name)| has_failed(name)).map(|(anchor, _)| *anchor);
+        let failed: BTreeSet<Anchor> = failed.collect();
+        self.settle_all(failed);
+    }
+
+    /// Takes an endpoint that was bound by hand away. Where sources claim its interface it becomes theirs, and its
+    /// frames never meet anything in between: they are asked next, and settle the rest.
+    pub(super) fn give_to_sources(&mut self, anchor: Option<Anchor>, mut entry: Entry) {
+        let claimed = anchor.and_then(|anchor| Some((anchor, *self.fleet.claims(anchor).first()?)));
+        let Some((anchor, claim)) = claimed else {
+            self.forget(entry);
+            return;
+        };
+        entry.record.spec.workload.clone_from(&claim.container.workload);
+        entry.record.origin = Some(Origin {
+            source: claim.source.name.clone(),
+            index: anchor.ifindex,
+            netns: claim.container.netns.clone(),
+            addresses: claim.attachment.addresses.clone(),
+            mode: None,
+        });
+        let name = entry.record.spec.name.clone();
+        self.sourced.insert(anchor, name.clone());
+        self.entries.insert(name, entry);
+    }
+
     /// The interface of a sourced endpoint is gone: so is the endpoint, and its source looks again.
     pub(super) fn sourced_link_gone(&mut self, anchor: Anchor) {
         self.lose(anchor);
         self.drop_sourced(anchor, "its interface is gone");
     }
 
-    fn lose(&mut self, anchor: Anchor) {
+    /// Nobody speaks of an interface that is gone; its sources look again.
+    pub(super) fn lose(&mut self, anchor: Anchor) {
         for (source, container) in self.fleet.lose(anchor) {
             if source == CNI {
                 self.cni_lost(&container);
@@ -261,6 +321,7 @@ impl Core {
     }
 
     fn drop_sourced(&mut self, anchor: Anchor, why: &str) {
+        self.forgive_port(anchor);
         if let Some(entry) = self.sourced.get(&anchor).cloned().and_then(|name| self.entries.remove(&name)) {
             self.end(anchor, entry, why);
         }

@@ -24,6 +24,13 @@ impl Core {
         Some(name)
     }
 
+    /// Nobody could take it: the next look finds it again, where the kernel has stopped the endpoint.
+    pub(super) fn put_off_trip(&mut self, endpoint: &str) {
+        if let Some(entry) = self.entries.get_mut(endpoint) {
+            entry.tripped_ns = 0;
+        }
+    }
+
     /// Quarantines that the kernel began and whose event was lost.
     pub(super) fn missed_trips(&mut self) -> Vec<Trip> {
         let missed: Vec<u32> = self

@@ -72,7 +72,7 @@ pub struct InstallArgs {
     /// While no agent answers: fail starts no container, pass starts it without a binding [default: fail]
     #[arg(long, value_name = "CHOICE", value_parser = values::on_agent_down())]
     pub on_agent_down: Option<OnAgentDown>,
-    /// Socket of the agent that the plugin asks [default: /run/portcullis/portcullis.sock]
+    /// Socket of the agent that the plugin asks [default: that of --socket]
     #[arg(long, value_name = "PATH")]
     pub agent_socket: Option<PathBuf>,
 }

@@ -73,7 +73,7 @@ pub struct SetArgs {
     #[arg(long, value_name = "IP[/LEN]", value_delimiter = ',')]
     pub address: Vec<AddressBinding>,
     /// Hostile attempts within the window that are one too many, 1 to 10000
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub attempts: Option<u16>,
     /// The sliding window, such as 500ms, 60s or 1h
     #[arg(long, value_name = "TIME")]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use portcullis_cni::install::{Install, InstallError, Outcome, Report, Settings, Uninstall};
 
 use crate::args::{CniArgs, CniCommand};
@@ -39,7 +39,11 @@ pub fn run(context: &mut Context, args: CniArgs) -> Result<Exit> {
             which: args.place.which(),
             conf_dir: args.place.conf_dir,
             bin_dir: args.place.bin_dir.unwrap_or_else(portcullis_cni::install::default_bin_dir),
-            settings: Settings { on_agent_down: args.on_agent_down, socket: args.agent_socket },
+            settings: Settings {
+                on_agent_down: args.on_agent_down,
+                // Whoever says where the agent is means it for the plugin too.
+                socket: args.agent_socket.or_else(|| context.named_socket.clone()),
+            },
             binary: std::env::current_exe().context("where is this program's file?")?,
             dry_run: args.place.dry_run,
         }
@@ -62,7 +66,8 @@ fn failure(error: InstallError) -> anyhow::Error {
     match error {
         InstallError::NotFound(text) => Failure::not_found(text),
         InstallError::Invalid(text) => Failure::usage(text),
-        InstallError::Refused { .. } | InstallError::Io { .. } => error.into(),
+        // It names its cause itself: as a chain it would come twice.
+        InstallError::Refused { .. } | InstallError::Io { .. } => anyhow!(error.to_string()),
     }
 }
 

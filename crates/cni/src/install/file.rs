@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, open};
+
 use super::InstallError;
 
 /// What a backup's name ends in: not one of the endings that runtimes read.
@@ -16,8 +18,10 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads a configuration.
 pub(super) fn read(path: &Path) -> Result<String, InstallError> {
     let failed = |source| InstallError::Io { what: "read", path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    // A FIFO or a device would never end.
+    // Opening a FIFO would wait for a writer, and reading a device might never end.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+    let file = File::from(file);
     if !file.metadata().map_err(failed)?.is_file() {
         let why = "not a plain file".to_owned();
         return Err(InstallError::Refused { path: path.to_owned(), why });

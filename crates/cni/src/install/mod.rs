@@ -137,7 +137,7 @@ pub struct Report {
     pub network: String,
     /// What became of the plugin's entry.
     pub outcome: Outcome,
-    /// Where the configuration is kept as it was; none: it was not changed, or had the entry before.
+    /// Where the configuration is kept as it was; none: it was not changed, or is kept there from before.
     pub backup: Option<PathBuf>,
     /// The plugin's file.
     pub binary: PathBuf,
@@ -176,7 +176,8 @@ impl Install {
         };
         // The binary first: a configuration must never name a plugin that is not there.
         let (binary, binary_outcome) = binary::put(&self.binary, &self.bin_dir, self.dry_run)?;
-        let backup = if had { None } else { Some(chosen.backup_path()) };
+        // With the entry in it, it is only worth keeping where nothing was kept before.
+        let backup = Some(chosen.backup_path()).filter(|kept| changed && !(had && kept.exists()));
         if changed && !self.dry_run {
             chosen.write(&after, backup.is_some())?;
         }

@@ -110,7 +110,10 @@ fn it_is_put_last_and_once() {
         format!(r#"{ours},{{"type":"bridge"}},{{"type":"portmap"}},{ours}"#),
     ] {
         let place = Place::with("n.conflist", &list(&plugins));
-        assert_eq!(place.install().outcome, Outcome::Updated);
+        let report = place.install();
+        assert_eq!(report.outcome, Outcome::Updated);
+        // The entry was somebody's own: nothing had been kept yet.
+        assert_eq!(fs::read_to_string(report.backup.unwrap()).unwrap(), list(&plugins));
         let expected = list(&format!(r#"{{"type":"bridge"}},{{"type":"portmap"}},{ours}"#));
         assert_eq!(place.text("n.conflist"), expected);
         assert_eq!(place.install().outcome, Outcome::Unchanged);

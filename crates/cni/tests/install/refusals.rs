@@ -61,6 +61,11 @@ fn what_is_no_configuration_is_refused_in_a_line() {
     assert!(place.refusal(&place.installer()).contains("UTF-8"));
     fs::write(place.path("n.conflist"), vec![b' '; 2 << 20]).unwrap();
     assert!(place.refusal(&place.installer()).contains("larger"));
+    // A FIFO is refused, not waited for.
+    fs::remove_file(place.path("n.conflist")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.path("n.conflist"), 0o600.into()).unwrap();
+    let error = place.installer().run().unwrap_err().to_string();
+    assert!(error.contains("plain file"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which addresses an endpoint owns.
 
-use portcullis_abi::{Allow, FurtherKey, Ipv4, Ipv6, PrefixKey};
+use portcullis_abi::{Allow, FurtherKey, Ipv4, Ipv6, Mac, PrefixKey};
 
 use super::Binding;
 use crate::Tables;
@@ -45,6 +45,9 @@ impl<T: Tables> Binding<'_, T> {
     /// than can be told beforehand (RFC 7217); one that is known is the node's, or a neighbour's.
     #[inline(always)]
     fn unbound_ipv6(&self, address: Ipv6) -> Standing {
+        if !address.is_link_local() && is_self_given(address, self.endpoint.mac) {
+            return Standing::Nobodys;
+        }
         let nobodys =
             is_nobodys_ipv6(address) && !(address.is_link_local() && self.tables.is_known(&address));
         if nobodys { Standing::Nobodys } else { Standing::Foreign }
@@ -116,6 +119,13 @@ const fn is_link_local_ipv4(address: Ipv4) -> bool {
 #[inline(always)]
 pub(super) fn is_nobodys_ipv6(address: Ipv6) -> bool {
     address == Ipv6::UNSPECIFIED || address == Ipv6::LOOPBACK || address.is_link_local()
+}
+
+/// Whether an interface with this MAC gives itself that address as soon as a router announces its prefix (RFC 4862,
+/// with the identifier of RFC 4291 appendix A). With somebody else's MAC in it, it would be somebody else's.
+#[inline(always)]
+pub(super) const fn is_self_given(address: Ipv6, mac: Mac) -> bool {
+    address.0[0] != 0xff && address.words()[1] == mac.eui64_link_local().words()[1]
 }
 
 /// All host bits set, in a prefix that has room for a broadcast address (RFC 3021: /31 has none).

@@ -7,7 +7,7 @@
 
 use portcullis_abi::{Allow, Endpoint, Ipv4, Ipv6};
 
-use super::bound::{is_nobodys_ipv4, is_nobodys_ipv6};
+use super::bound::{is_nobodys_ipv4, is_nobodys_ipv6, is_self_given};
 use super::transport::{TCP_LEN, UDP_LEN, is_plain_udp};
 use super::{Binding, ETHERNET_LEN};
 use crate::header::{be16, protocol};
@@ -245,7 +245,8 @@ fn judge_ipv6<P: Packet, F: Further, O: Outcome>(
     if has_further && further.owns_ipv6(Ipv6::from_words(words)) {
         return outcome.honest();
     }
-    if is_nobodys_ipv6(Ipv6::from_words(words)) {
+    let source = Ipv6::from_words(words);
+    if is_nobodys_ipv6(source) || is_self_given(source, endpoint.mac) {
         return outcome.unclear();
     }
     outcome.refused(DropReason::SpoofedIpv6)

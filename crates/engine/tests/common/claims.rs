@@ -36,8 +36,15 @@ impl World {
     /// Whether an IPv6 address is another's.
     pub fn foreign6(&self, address: Ipv6Addr) -> bool {
         let link_local = address.is_unicast_link_local();
-        let noise = address.is_unspecified() || address.is_loopback() || link_local;
+        let noise =
+            address.is_unspecified() || address.is_loopback() || link_local || self.self_given(address);
         !self.binds6(address) && (!noise || link_local && self.knows(address.into()))
+    }
+
+    /// Whether the endpoint's first MAC stands in an address, as in one that its interface gave itself.
+    fn self_given(&self, address: Ipv6Addr) -> bool {
+        let Some(Mac([a, b, c, d, e, f])) = self.macs.first().copied() else { return false };
+        !address.is_multicast() && address.octets()[8..] == [a ^ 2, b, c, 0xff, 0xfe, d, e, f]
     }
 
     /// Whether a MAC is another's.

@@ -6,6 +6,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{GatePolicy, Response, Selector};
+use crate::address::AddressBinding;
 use crate::span::Span;
 use crate::validate::{MAX_ADDRESSES, check_name};
 
@@ -51,6 +52,9 @@ pub enum PolicyMistake {
         "it has no effect: state at least one of mode, allow, addresses, attempts, window, response, dry_run"
     )]
     NoEffect,
+    /// An address that no container sends from.
+    #[error("{0} is a loopback address, which never leaves its host: leave it out")]
+    Loopback(AddressBinding),
     /// A threshold out of range.
     #[error("write a number from {} to {}", ATTEMPTS.start(), ATTEMPTS.end())]
     Attempts,
@@ -150,6 +154,9 @@ fn check(policy: &GatePolicy, found: &mut Found) {
     if policy.addresses.len() > MAX_ADDRESSES {
         found.push(("addresses", PolicyMistake::TooMany(policy.addresses.len(), MAX_ADDRESSES)));
     }
+    if let Some(address) = policy.addresses.iter().find(|address| address.is_loopback()) {
+        found.push(("addresses", PolicyMistake::Loopback(*address)));
+    }
     if policy.attempts.is_some_and(|attempts| !ATTEMPTS.contains(&attempts)) {
         found.push(("attempts", PolicyMistake::Attempts));
     }
@@ -246,6 +253,7 @@ mod tests {
             ),
             (r#"{"name": "a", "match": {}, "mode": "audit"}"#.into(), r#"match = { name = "*" }"#),
             (format!(r#"{{"name": "a", {all}}}"#), "it has no effect: state at least one of mode"),
+            (format!(r#"{{"name": "a", {all}, "addresses": ["::1"]}}"#), "::1 is a loopback address"),
             (format!(r#"{{"name": "a", {all}, "attempts": 0}}"#), "attempts: write a number from 1 to 10000"),
             (format!(r#"{{"name": "a", {all}, "attempts": 10001}}"#), "from 1 to 10000"),
             (format!(r#"{{"name": "a", {all}, "window": "99ms"}}"#), "from 100ms to 1d"),

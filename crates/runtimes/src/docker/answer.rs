@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+/// Podman's word for a container that was told to stop, and may take its grace period to do so.
+const STOPPING: &str = "stopping";
+
 /// `null` is nothing.
 fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
@@ -38,9 +41,10 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Whether it runs: then it can be inspected without waiting for its start.
+    /// Whether it runs: then it can be inspected without waiting for its start. What is being stopped runs until
+    /// it has ended.
     pub(super) fn runs(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+        matches!(self.state.as_str(), "running" | "paused" | "restarting" | STOPPING)
     }
 
     /// Differs when something that is bound or shown differs.
@@ -91,13 +95,22 @@ pub(super) struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct State {
-    pub(super) running: bool,
+    running: bool,
     #[serde(default, deserialize_with = "or_none")]
-    pub(super) paused: bool,
+    paused: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    status: String,
     #[serde(default, deserialize_with = "or_none")]
     pub(super) pid: u32,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) started_at: String,
+}
+
+impl State {
+    /// Whether it has processes: Podman does not call running what is being stopped.
+    pub(super) fn is_up(&self) -> bool {
+        self.running || self.paused || self.status == STOPPING
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

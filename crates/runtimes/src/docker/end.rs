@@ -72,7 +72,7 @@ async fn death(process: Option<Process>) {
 
 async fn is_down(client: &Client, id: &str) -> bool {
     match client.get::<Inspected>("a container to be ended", &format!("/containers/{id}/json")).await {
-        Ok(inspected) => !inspected.state.running && !inspected.state.paused,
+        Ok(inspected) => !inspected.state.is_up(),
         Err(error) => error.status() == Some(StatusCode::NOT_FOUND),
     }
 }

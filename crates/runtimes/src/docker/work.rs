@@ -53,8 +53,11 @@ impl Asker {
 
     /// All containers that run.
     pub(super) async fn list(&self) -> Result<Vec<Listed>> {
-        let Listing(mut list) = self.client.get("the list of containers", "/containers/json").await?;
-        list.retain(|listed| ids::is_safe(&listed.id));
+        // Podman leaves out what is paused or being stopped, unless all are asked for.
+        let all = self.kind == Kind::Podman;
+        let path = if all { "/containers/json?all=1" } else { "/containers/json" };
+        let Listing(mut list) = self.client.get("the list of containers", path).await?;
+        list.retain(|listed| ids::is_safe(&listed.id) && (!all || listed.runs()));
         Ok(list)
     }
 
@@ -86,7 +89,7 @@ impl Asker {
         if inspected.id != id {
             return Ok(self.garbled(id, &"it has another id"));
         }
-        if !inspected.state.running {
+        if !inspected.state.is_up() {
             return Ok(Found::Down);
         }
         let started = describe::started(&inspected);
