@@ -49,7 +49,7 @@ fn what_cannot_be_a_policy_is_a_usage_error() {
         ("x --response quarantine", 2, "--match-name"),
         ("x --match-name *", 2, "no effect"),
         ("x --match-name * --window 60", 2, "60s"),
-        ("x --match-name * --attempts 0", 2, "1 to 10000"),
+        ("x --match-name * --attempts 0", 2, "1..=10000"),
         ("x --match-name * --terminate kill", 2, "response"),
         ("x --match-name * --response maim", 2, "terminate"),
         ("x --match-label plain --mode audit", 2, "key=value"),

@@ -76,6 +76,10 @@ impl Core {
             (None, AttachmentPlace::Expected { .. }) => {
                 (MapState::Held, Some("its interface has not been seen yet".to_owned()))
             }
+            (None, AttachmentPlace::Pair { .. }) if anchor.is_some() => (
+                MapState::Unbound,
+                Some("its binding was refused; the agent's event `failed` says why".to_owned()),
+            ),
             (None, AttachmentPlace::Pair { .. }) => {
                 (MapState::Unbound, Some("its interface is gone; the source was asked again".to_owned()))
             }
