@@ -1,7 +1,7 @@
 //! The chained CNI plugin, and what puts it into a network configuration.
 //!
 //! A runtime executes the plugin last in a chain, when the container's interface has its addresses and no
-//! process of the container runs yet. [`run`] reads what the chain made, finds the host side of the pair,
+//! process of the container runs yet. [`run()`] reads what the chain made, finds the host side of the pair,
 //! hands both to the agent, and returns when the binding is in the kernel: the first frame of the
 //! container's life is already checked. It is pure apart from that: what it is to print it returns.
 //!
