@@ -31,11 +31,11 @@ pub enum FurtherKind {
     Ethertype = 4,
 }
 
-/// Key of the table of all that does not fit into [`Endpoint`].
+/// Key of the table of all that does not fit into [`crate::Endpoint`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct FurtherKey {
-    /// Index of the [`Endpoint`] entry.
+    /// Index of the [`crate::Endpoint`] entry.
     pub binding: u32,
     /// [`FurtherKind`] as a number.
     pub kind: u32,
@@ -83,7 +83,7 @@ impl FurtherKey {
 pub struct PrefixKey {
     /// Bits that count, from `binding` on: 32 + the prefix length in `address`.
     pub prefix_len: u32,
-    /// Index of the [`Endpoint`] entry; always compared whole, so its byte order is free.
+    /// Index of the [`crate::Endpoint`] entry; always compared whole, so its byte order is free.
     pub binding: u32,
     /// The prefix in memory order; IPv4 as `::ffff:a.b.c.d` with 96 added to its length.
     pub address: [u64; 2],
