@@ -116,7 +116,9 @@ fn endings(source: &Follower, api: &Engine, id: &str) {
         let before = Instant::now();
         source.terminate(&id, how).unwrap();
         println!("{how:?} took {:?}", before.elapsed());
-        assert_eq!(api.inspect("foe").unwrap()["State"]["Running"], false);
+        // Its processes are dead; the runtime may still be tidying up.
+        let is_down = || api.inspect("foe").is_ok_and(|foe| foe["State"]["Running"] == false);
+        wait_until("the runtime to know of the end", is_down).unwrap();
         source.wait("its end", |said| said.named("foe").is_none().then_some(()));
         source.terminate(&id, how).expect("it does not run any more, which is what was wanted");
         api.remove("foe").unwrap();
