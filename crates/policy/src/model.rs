@@ -89,6 +89,8 @@ pub enum Owner {
     Docker,
     /// Podman.
     Podman,
+    /// The Kubernetes API: what it says of this node's pods.
+    Kubernetes,
 }
 
 /// The workload that an endpoint belongs to.

@@ -64,6 +64,7 @@ words!(
     Cri = "cri",
     Docker = "docker",
     Podman = "podman",
+    Kubernetes = "kubernetes",
 );
 words!(UnboundPolicy, "policy for unbound interfaces", Allow = "allow", Audit = "audit", Drop = "drop");
 words!(
@@ -80,7 +81,15 @@ words!(
 
 words!(Response, "response", Report = "report", Quarantine = "quarantine", Terminate = "terminate",);
 words!(Termination, "way to end a container", Kill = "kill", Stop = "stop", Restart = "restart");
-words!(ActionOutcome, "outcome", Done = "done", DryRun = "dry-run", Withheld = "withheld", Failed = "failed",);
+words!(
+    ActionOutcome,
+    "outcome",
+    Done = "done",
+    DryRun = "dry-run",
+    Withheld = "withheld",
+    Failed = "failed",
+    Requested = "requested",
+);
 words!(
     SourceState,
     "state of a source",

@@ -375,7 +375,7 @@ fn owned_by_other(name: &str, owner: Owner) -> Fault {
         Owner::Api => {
             "it was bound through the API: unbind it first, or take it out of the configuration file"
         }
-        Owner::Cni | Owner::Cri | Owner::Docker | Owner::Podman => {
+        Owner::Cni | Owner::Cri | Owner::Docker | Owner::Podman | Owner::Kubernetes => {
             "its container does, and it goes with it; to treat it otherwise, write a [[policy]]"
         }
     };

@@ -9,7 +9,7 @@ use super::{Paint, Style, clean, drops, units};
 /// `time endpoint response outcome sentence`; with more room the evidence below it.
 pub fn line(action: &Action, zone: &TimeZone, style: &Style, wide: bool) -> String {
     let paint = match action.outcome {
-        ActionOutcome::Done => Paint::Bad,
+        ActionOutcome::Done | ActionOutcome::Requested => Paint::Bad,
         ActionOutcome::DryRun | ActionOutcome::Withheld | ActionOutcome::Failed => Paint::Doubtful,
     };
     let parts = [

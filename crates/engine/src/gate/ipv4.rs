@@ -175,9 +175,12 @@ fn has_source_route<P: Packet>(packet: &P, offset: u32, header_len: u32) -> bool
         if at >= header_len {
             return false;
         }
-        let Some([kind, len]) = packet.at::<[u8; 2]>(offset + at) else {
+        // The header's last byte has no length behind it: what follows is the payload.
+        let is_last = at + 1 == header_len;
+        let Some(pair) = packet.at::<[u8; 2]>(offset + at - u32::from(is_last)) else {
             return true;
         };
+        let [kind, len] = if is_last { [pair[1], 0] } else { pair };
         at += match kind {
             END => return false,
             LOOSE | STRICT => return true,

@@ -70,6 +70,8 @@ pub enum ActionOutcome {
     Withheld,
     /// It failed; `message` says why. (A quarantine holds.)
     Failed,
+    /// It is the hub's to do (Kubernetes), which was asked. (A quarantine holds.)
+    Requested,
 }
 
 /// A frame that broke a binding.

@@ -1,5 +1,6 @@
 //! Objects of the HTTP API (and of `-o json`), besides the desired state itself.
 
+mod cluster;
 mod cni;
 mod endpoint;
 mod event;
@@ -9,6 +10,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use cluster::{ClusterEndpoints, ClusterMap, NodeEvent, NodeState, NodeStatus, OfNode};
 pub use cni::{CniAttachment, CniGarbage, CniValid};
 pub use endpoint::{Count, Counters, Endpoint, EndpointPatch, EndpointState, Interface};
 pub use event::{Action, ActionOutcome, Claimed, DropRecord, Event, Notice, Sender};

@@ -98,6 +98,52 @@ pub struct Selector {
     /// Kubernetes namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// Kubernetes namespaces: one of these patterns must fit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// What else must hold for its labels, all of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expressions: Vec<LabelExpression>,
+}
+
+/// A condition on one label, as Kubernetes' label selectors have it (`matchExpressions`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelExpression {
+    /// The label.
+    pub key: String,
+    /// What must hold for its value.
+    pub operator: LabelOperator,
+    /// Values, of `In` and `NotIn`; of the others none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// What must hold for a label's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+pub enum LabelOperator {
+    /// It is there, and is one of the values.
+    In,
+    /// It is not there, or is none of the values.
+    NotIn,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    DoesNotExist,
+}
+
+impl LabelExpression {
+    /// Whether it holds for these labels.
+    #[must_use]
+    pub fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator {
+            LabelOperator::In => value.is_some_and(|value| self.values.contains(value)),
+            LabelOperator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
 }
 
 /// What happens to an endpoint over its threshold, in order of severity; each includes those before it.

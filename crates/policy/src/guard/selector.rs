@@ -33,6 +33,17 @@ impl Selector {
             && one(&self.image, workload.image.as_deref())
             && one(&self.runtime, workload.runtime.as_deref())
             && one(&self.namespace, workload.namespace.as_deref())
+            && (self.namespaces.is_empty()
+                || self.namespaces.iter().any(|pattern| {
+                    workload.namespace.as_deref().is_some_and(|namespace| glob(pattern, namespace))
+                }))
+            && self.expressions.iter().all(|expression| expression.holds(&workload.labels))
+    }
+
+    /// Whether it names this namespace, and not merely a pattern that fits it.
+    #[must_use]
+    pub fn names_namespace(&self, namespace: &str) -> bool {
+        self.namespace.as_deref() == Some(namespace) || self.namespaces.iter().any(|name| name == namespace)
     }
 }
 
@@ -124,6 +135,17 @@ mod tests {
         }
         web.workload.pod = Some("web-abc".into());
         web.workload.namespace = Some("shop".into());
-        assert!(select(r#"{"name": "web-abc", "namespace": "shop"}"#).matches(&web));
+        for (text, fits) in [
+            (r#"{"name": "web-abc", "namespace": "shop"}"#, true),
+            (r#"{"namespaces": ["db", "sh*"]}"#, true),
+            (r#"{"namespaces": ["db"]}"#, false),
+            (r#"{"namespaces": ["*"], "expressions": [{"key": "app", "operator": "In", "values": ["shop", "x"]}]}"#, true),
+            (r#"{"namespaces": ["*"], "expressions": [{"key": "app", "operator": "NotIn", "values": ["shop"]}]}"#, false),
+            (r#"{"namespaces": ["*"], "expressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}]}"#, true),
+            (r#"{"expressions": [{"key": "app", "operator": "Exists"}, {"key": "tier", "operator": "DoesNotExist"}]}"#, true),
+            (r#"{"expressions": [{"key": "tier", "operator": "Exists"}]}"#, false),
+        ] {
+            assert_eq!(select(text).matches(&web), fits, "{text}");
+        }
     }
 }

@@ -81,7 +81,7 @@ impl Policies {
 /// A policy for everybody must not take a cluster down with it.
 fn spare_the_vital(spec: &EndpointSpec, policy: &GatePolicy, terms: &mut Terms) {
     let vital = spec.workload.namespace.as_deref() == Some(VITAL_NAMESPACE);
-    let named = policy.selector.namespace.as_deref() == Some(VITAL_NAMESPACE);
+    let named = policy.selector.names_namespace(VITAL_NAMESPACE);
     if vital && !named && terms.answer.response == Response::Terminate {
         terms.answer.response = Response::Quarantine;
         terms.spared = Some(format!(

@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{GatePolicy, Response, Selector};
+use super::{GatePolicy, LabelExpression, LabelOperator, Response, Selector};
 use crate::address::AddressBinding;
 use crate::span::Span;
 use crate::validate::{MAX_ADDRESSES, check_name};
@@ -16,6 +16,8 @@ pub const MAX_POLICIES: usize = 1024;
 const MAX_PATTERN_LEN: usize = 512;
 /// Most labels that one selector names.
 const MAX_LABELS: usize = 64;
+/// Most namespaces, or values of one expression, that one selector names.
+const MAX_VALUES: usize = 4096;
 /// Attempts that may be a threshold.
 const ATTEMPTS: std::ops::RangeInclusive<u16> = 1..=10_000;
 /// Windows: the kernel counts in milliseconds, and nobody remembers for longer than a day.
@@ -183,7 +185,7 @@ fn check_selector(selector: &Selector, found: &mut Found) {
     if selector.labels.len() > MAX_LABELS {
         found.push(("match", PolicyMistake::TooMany(selector.labels.len(), MAX_LABELS)));
     }
-    let Selector { name, labels: _, network, image, runtime, namespace } = selector;
+    let Selector { name, labels: _, network, image, runtime, namespace, namespaces, expressions } = selector;
     let texts = [
         ("name", name),
         ("network", network),
@@ -191,7 +193,8 @@ fn check_selector(selector: &Selector, found: &mut Found) {
         ("runtime", runtime),
         ("namespace", namespace),
     ];
-    for (key, pattern) in texts.into_iter().filter_map(|(key, text)| Some((key, text.as_deref()?))) {
+    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_deref()?)));
+    for (key, pattern) in texts.chain(namespaces.iter().map(|text| ("namespaces", text.as_str()))) {
         let why = match pattern {
             "" => "it is empty: leave the key out, or write \"*\" for any",
             _ => match too_odd(pattern) {
@@ -209,6 +212,30 @@ fn check_selector(selector: &Selector, found: &mut Found) {
         };
         if let Some(why) = why {
             found.push(("match", pattern_mistake(format!("labels.{}", shown(key)), pattern, why)));
+        }
+    }
+    if namespaces.len() > MAX_VALUES {
+        found.push(("match", PolicyMistake::TooMany(namespaces.len(), MAX_VALUES)));
+    }
+    check_expressions(expressions, found);
+}
+
+fn check_expressions(expressions: &[LabelExpression], found: &mut Found) {
+    if expressions.len() > MAX_LABELS {
+        found.push(("match", PolicyMistake::TooMany(expressions.len(), MAX_LABELS)));
+    }
+    for LabelExpression { key, operator, values } in expressions {
+        let wants = matches!(operator, LabelOperator::In | LabelOperator::NotIn);
+        let why = match values.is_empty() {
+            true if wants => Some("In and NotIn need values to compare with"),
+            false if !wants => Some("Exists and DoesNotExist take no values"),
+            _ if values.len() > MAX_VALUES => Some("more values than anybody writes: use several policies"),
+            _ if key.is_empty() => Some("a label's key is written out"),
+            _ => too_odd(key).or_else(|| values.iter().find_map(|value| too_odd(value))),
+        };
+        if let Some(why) = why {
+            let mistake = pattern_mistake(format!("expressions.{}", shown(key)), &values.join(", "), why);
+            found.push(("match", mistake));
         }
     }
 }

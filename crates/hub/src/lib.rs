@@ -1,0 +1,2 @@
+//! The cluster-wide manager.
+#![forbid(unsafe_code)]

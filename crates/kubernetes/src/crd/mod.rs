@@ -1,0 +1,60 @@
+//! The custom resources of `portcullis.dev`.
+//!
+//! A new one is one type in a file of its own, one line in [`all`], one golden file, and, where it says what should
+//! hold, one [`Intent`](crate::translate::Intent).
+
+pub mod endpoint_map;
+pub mod gate_policy;
+mod schema;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use sha2::{Digest, Sha256};
+
+pub use endpoint_map::{
+    AgentInfo, AppliedPolicy, EndpointMap, EndpointMapSpec, EndpointMapStatus, EndpointRow, Offender, Peer,
+    Summary,
+};
+pub use gate_policy::{
+    GatePolicy, GatePolicySpec, GatePolicyStatus, PodTermination, TerminationMethod, Threshold,
+};
+pub use schema::{MOST_OFFENDERS, MOST_ROWS};
+
+/// The API group.
+pub const GROUP: &str = "portcullis.dev";
+/// Its version.
+pub const VERSION: &str = "v1alpha1";
+/// Annotation of a definition: the fingerprint of its schema. Another than this binary's means that it is of another
+/// release.
+pub const FINGERPRINT: &str = "portcullis.dev/schema";
+
+/// Every definition, annotated with its fingerprint.
+#[must_use]
+pub fn all() -> Vec<CustomResourceDefinition> {
+    [GatePolicy::crd(), EndpointMap::crd()].into_iter().map(signed).collect()
+}
+
+/// The fingerprint that a definition carries.
+#[must_use]
+pub fn fingerprint(definition: &CustomResourceDefinition) -> Option<&str> {
+    definition.metadata.annotations.as_ref()?.get(FINGERPRINT).map(String::as_str)
+}
+
+fn signed(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    // What cannot be written cannot be told apart either.
+    let text = serde_json::to_vec(&definition.spec).unwrap_or_default();
+    let digest = Sha256::digest(&text);
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    definition.metadata.annotations.get_or_insert_default().insert(FINGERPRINT.to_owned(), hex);
+    let labels = definition.metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/name".to_owned(), "portcullis".to_owned());
+    definition
+}
+
+/// Every definition as YAML documents, as `kubectl apply -f -` takes them.
+///
+/// # Errors
+/// None that could happen with these types.
+pub fn to_yaml() -> Result<String, serde_yaml_ng::Error> {
+    all().iter().map(|definition| Ok(format!("---\n{}", serde_yaml_ng::to_string(definition)?))).collect()
+}
