@@ -12,7 +12,7 @@ use manifest::Manifest;
 use source::Source;
 
 /// A crate and the crates of ours it may depend on; one that is not named here may not exist.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("abi", &[]),
     ("engine", &["abi"]),
     ("ebpf", &["abi", "engine"]),
@@ -22,16 +22,34 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("inventory", &["abi", "policy"]),
     ("runtimes", &["abi", "policy", "inventory"]),
     ("cni", &["policy", "inventory"]),
+    ("web", &["policy"]),
+    ("kubernetes", &["policy", "inventory", "runtimes"]),
+    ("hub", &["policy", "kubernetes", "web"]),
     // The engine for its header types alone: the agent decodes the frames that events carry.
-    ("agent", &["abi", "engine", "datapath", "policy", "inventory", "runtimes"]),
+    ("agent", &["abi", "engine", "datapath", "policy", "inventory", "runtimes", "kubernetes", "web"]),
     ("probe", &["abi"]),
-    ("cli", &["abi", "agent", "cni", "policy", "probe"]),
+    ("cli", &["abi", "agent", "cni", "hub", "kubernetes", "policy", "probe"]),
     // For developers only; never a dependency but of tests.
     ("forger", &["abi", "probe"]),
     (
         "testkit",
-        &["abi", "engine", "datapath", "policy", "inventory", "cni", "runtimes", "agent", "probe", "forger"],
+        &[
+            "abi",
+            "engine",
+            "datapath",
+            "policy",
+            "inventory",
+            "cni",
+            "runtimes",
+            "kubernetes",
+            "hub",
+            "agent",
+            "probe",
+            "forger",
+        ],
     ),
+    ("deploy-check", &[]),
+    ("simulation", &["policy", "kubernetes", "hub"]),
     ("bench", &["abi", "engine", "datapath", "policy", "agent", "probe", "testkit"]),
     ("demo", &["abi", "policy", "probe", "testkit"]),
     ("kernel-check", &["abi", "engine", "datapath", "inventory", "policy", "probe", "testkit"]),
@@ -39,7 +57,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that are no part of the product: they print, and fail with whatever error they have.
-const TOOLS: [&str; 7] = ["testkit", "forger", "bench", "demo", "kernel-check", "xtask", "ebpf-build"];
+const TOOLS: [&str; 9] = ["deploy-check", "simulation", "testkit", "forger", "bench", "demo", "kernel-check", "xtask", "ebpf-build"];
 
 /// The engine runs in the kernel: nothing but plain data.
 const ENGINE_MAY_USE: [&str; 1] = ["zerocopy"];

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod answer;
 mod check;
+mod kubernetes;
 mod locate;
 mod nearest;
 mod source;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use answer::AnswerDefaults;
 pub use check::Rejection;
+pub use kubernetes::{KubernetesSection, Unknown};
 pub use locate::Place;
 pub use source::{Source, SourceKind, SourceSection, Sources};
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// What becomes of an endpoint that keeps forging, where no policy says.
     pub answer: AnswerDefaults,
+    /// This agent as one of a cluster's.
+    pub kubernetes: KubernetesSection,
     /// Where containers are learned of, where no `[[source]]` says.
     pub sources: Sources,
     /// The sources that are used, exactly.
@@ -119,6 +123,7 @@ impl Default for Config {
             limits: Limits::default(),
             reconcile: Reconcile::default(),
             answer: AnswerDefaults::default(),
+            kubernetes: KubernetesSection::default(),
             sources: Sources::default(),
             source_list: Vec::new(),
             policies: Vec::new(),

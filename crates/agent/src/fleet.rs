@@ -146,6 +146,13 @@ impl Source {
         self.treatment.hold && self.treatment.mode == Mode::Enforce
     }
 
+    /// Whether it can be asked about an interface that nobody claims. The plugin tells by itself; a runtime that is not there
+    /// knows nothing.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.can_end() && self.state != SourceState::Absent
+    }
+
     /// Whether it guards this bridge: what appears there is held until a container claims it.
     #[must_use]
     pub fn has_bridge(&self, bridge: Anchor) -> bool {

@@ -16,9 +16,10 @@ pub mod core;
 pub mod decode;
 pub mod doctor;
 mod fleet;
+pub mod kubernetes;
 pub mod observe;
 mod run;
 mod sources;
 pub mod store;
 
-pub use run::{RunError, run, teardown};
+pub use run::{Ended, RunError, run, teardown};

@@ -17,6 +17,7 @@ use crate::api::{ServeError, TcpEndpoint, Token, UnixEndpoint, router, serve_tcp
 use crate::config::Config;
 use crate::control::Control;
 use crate::core::{Agent, StartError, settings};
+use crate::kubernetes::{self, Door};
 use crate::observe::observe;
 
 /// Endpoints that reached their threshold and may wait for an answer.
@@ -50,11 +51,23 @@ pub enum RunError {
 /// Looks into containers' namespaces at a time. Each takes well below a millisecond, and a thread 100 KB.
 const BLOCKING_THREADS: usize = 8;
 
+/// How the agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to. The gate stays shut: another agent takes it over.
+    Stopped,
+    /// It was told to, and the `DaemonSet` that it is of was deleted: no other agent comes.
+    Dismissed,
+}
+
 /// Runs the agent until SIGTERM or SIGINT. The gate stays shut behind it: what is pinned goes on
 /// enforcing, and the next agent takes it over.
-pub fn run(mut config: Config) -> Result<(), RunError> {
+pub fn run(mut config: Config) -> Result<Ended, RunError> {
     raise_file_limit();
     choose_capacity(&mut config);
+    let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    config.kubernetes.complete(|name| std::env::var(name).ok(), &host);
+    config.check().map_err(|rejection| RunError::Setting(rejection.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -75,10 +88,14 @@ fn choose_capacity(config: &mut Config) {
     config.limits.endpoints = config.limits.capacity(u32::try_from(possible_cpus()).unwrap_or(u32::MAX));
 }
 
-async fn serve(config: Config) -> Result<(), RunError> {
+async fn serve(config: Config) -> Result<Ended, RunError> {
     // The socket first: a second agent ends here, before it touches the kernel.
     let socket = UnixEndpoint::bind(&config.socket)?;
     let tcp = tcp(&config)?;
+    let door = match config.kubernetes.enabled {
+        true => Some(Door::open(&config.kubernetes).await.map_err(RunError::Setting)?),
+        false => None,
+    };
     let pause = Duration::from_millis(config.reconcile.interval_ms.max(10));
     let (agent, events) = Agent::start(config.clone())?;
     let (stop, stopped) = watch::channel(false);
@@ -95,7 +112,10 @@ async fn serve(config: Config) -> Result<(), RunError> {
     let responder = tokio::spawn(responder.run(tripped));
     let mut observer = tokio::spawn(observe(Arc::clone(&agent), events, trips.clone(), evidence));
     let mut watcher = tokio::spawn(look_after(Arc::clone(&agent), pause, trips));
-    let sources = crate::sources::start(&agent, &config);
+    let mut sources = crate::sources::start(&agent, &config);
+    if let Some(door) = door {
+        sources.extend(kubernetes::start(&agent, &config.kubernetes, door, when(stopped.clone())));
+    }
     tracing::info!("the gate is in place");
     let ended = tokio::select! {
         signal = wait_for_signal() => signal.map_err(RunError::from),
@@ -113,7 +133,9 @@ async fn serve(config: Config) -> Result<(), RunError> {
         // Streams that clients keep open end with the process.
         let _late = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
-    ended
+    ended?;
+    let dismissed = kubernetes::is_dismissed(&config.kubernetes).await;
+    Ok(if dismissed { Ended::Dismissed } else { Ended::Stopped })
 }
 
 /// An agent of which a part is missing would only seem to be there.

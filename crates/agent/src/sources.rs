@@ -1,9 +1,10 @@
 //! The sources as tasks: each is started, listened to, and started again where it ends.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_runtimes::source::{self, Kind, Report, SourceConfig};
+use portcullis_runtimes::source::{self, Kind, Report, Request, SourceConfig};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -37,7 +38,11 @@ async fn keep(agent: Arc<Agent>, name: String, config: SourceConfig) {
     loop {
         // A set, so that whoever ends this task ends that one as well.
         let mut following = JoinSet::new();
-        following.spawn(follow(Arc::clone(&agent), name.clone(), config.clone()));
+        let (agent_of_it, name_of_it, config) = (Arc::clone(&agent), name.clone(), config.clone());
+        following.spawn(async move {
+            let run = |reports, requests| source::run(config, reports, requests);
+            follow(&agent_of_it, &name_of_it, run).await;
+        });
         let why = match following.join_next().await {
             Some(Err(error)) => error.to_string(),
             _ => "it ended".to_owned(),
@@ -48,17 +53,22 @@ async fn keep(agent: Arc<Agent>, name: String, config: SourceConfig) {
     }
 }
 
-async fn follow(agent: Arc<Agent>, name: String, config: SourceConfig) {
+/// Starts a source, and takes in what it tells until it ends.
+pub(crate) async fn follow<F: Future<Output = ()>>(
+    agent: &Agent,
+    name: &str,
+    run: impl FnOnce(mpsc::Sender<Report>, mpsc::Receiver<Request>) -> F,
+) {
     let (reports, mut told) = mpsc::channel(REPORTS);
     let (requests, asked) = mpsc::channel(REQUESTS);
-    agent.ask_source_on(&name, requests);
-    let source = source::run(config, reports, asked);
+    agent.ask_source_on(name, requests);
+    let source = run(reports, asked);
     tokio::pin!(source);
     loop {
         tokio::select! {
             biased;
             report = told.recv() => match report {
-                Some(report) => agent.report(&name, report),
+                Some(report) => agent.report(name, report),
                 None => return,
             },
             () = &mut source => return,

@@ -3,8 +3,11 @@
 mod agent;
 mod cni;
 mod endpoint;
+mod hub;
+mod kubernetes;
 mod map;
 mod observe;
+mod plugin;
 mod policy;
 mod probe;
 mod values;
@@ -18,8 +21,11 @@ use clap_complete::Shell;
 pub use agent::AgentArgs;
 pub use cni::{CniArgs, CniCommand};
 pub use endpoint::{BindArgs, EndpointCommand, ListArgs};
+pub use hub::HubArgs;
+pub use kubernetes::{KubernetesCommand, UninstallArgs};
 pub use map::MapArgs;
 pub use observe::{DropsArgs, StatsArgs};
+pub use plugin::{EventsArgs, Plugin, PluginCommand, PluginGlobal, PodArgs, PodFilter};
 pub use policy::{PolicyCommand, SetArgs};
 pub use probe::ProbeArgs;
 
@@ -83,6 +89,12 @@ pub enum Command {
     Agent(AgentArgs),
     /// Show the agent, its totals, and how every interface is covered
     Status,
+    /// Say whether the agent answers: for probes
+    Health {
+        /// Whether its gate is in place
+        #[arg(long)]
+        ready: bool,
+    },
     /// Examine this host: what it supports, what is missing, what to do about it
     ///
     /// Needs no agent. Exit code 1 if anything that the agent needs is missing.
@@ -115,6 +127,11 @@ pub enum Command {
     /// Container runtimes execute it (the file that a configuration's `type` names, without arguments) with
     /// CNI_COMMAND set; then it speaks the CNI protocol. Without CNI_COMMAND it says what it is.
     Cni(CniArgs),
+    /// Run the cluster-wide manager (Kubernetes) in the foreground
+    Hub(HubArgs),
+    /// Install and uninstall in a Kubernetes cluster: what the chart runs
+    #[command(subcommand)]
+    Kubernetes(KubernetesCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {

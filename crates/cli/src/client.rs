@@ -1,7 +1,7 @@
 //! The agent as the commands see it: HTTP over its unix socket, errors with an exit code.
 
 mod policies;
-mod sse;
+pub mod sse;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -97,6 +97,11 @@ impl Client {
     /// The agent as a whole.
     pub fn status(&self) -> Result<Status, ClientError> {
         self.get("/api/v1/status")
+    }
+
+    /// Whether the agent answers, or, `ready`, whether its gate is in place.
+    pub fn health(&self, ready: bool) -> Result<(), ClientError> {
+        self.send(Method::GET, if ready { "/readyz" } else { "/healthz" }, NOTHING).map(drop)
     }
 
     /// All endpoints.
@@ -277,7 +282,7 @@ fn endpoint_path(id: &str, below: &str) -> String {
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -5,8 +5,12 @@ pub mod cni;
 mod doctor;
 mod drops;
 mod endpoint;
+mod health;
+mod hub;
+mod kubernetes;
 mod map;
 mod packaging;
+pub mod plugin;
 pub mod policy;
 mod probe;
 mod state;
@@ -23,7 +27,7 @@ use crate::logging;
 /// Runs the command.
 pub fn run(cli: Cli) -> Result<Exit> {
     let Cli { global, command } = cli;
-    logging::init(global.verbose, if matches!(command, Command::Agent(_)) { "info" } else { "warn" })?;
+    logging::init(global.verbose, if matches!(command, Command::Agent(_) | Command::Hub(_)) { "info" } else { "warn" })?;
     if global.output == Format::Dot && !matches!(command, Command::Map(_)) {
         return Err(Failure::usage("only `portcullis map` can be printed with -o dot".to_owned()));
     }
@@ -31,6 +35,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
     match command {
         Command::Agent(args) => agent::run(global.socket, args),
         Command::Status => status::run(&mut context),
+        Command::Health { ready } => health::run(&mut context, ready),
         Command::Doctor => doctor::run(&mut context),
         Command::Endpoint(command) => endpoint::run(&mut context, command),
         Command::Policy(command) => policy::run(&mut context, command),
@@ -41,6 +46,8 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Apply(args) => state::apply(&mut context, &args),
         Command::Export => state::export(&mut context),
         Command::Cni(args) => cni::run(&mut context, args),
+        Command::Hub(args) => hub::run(args),
+        Command::Kubernetes(command) => kubernetes::run(&mut context, command),
         Command::Completions { shell } => packaging::completions(&mut context, shell),
         Command::Man { dir } => packaging::man(&mut context, dir.as_deref()),
         Command::Openapi => packaging::openapi(&mut context),

@@ -47,6 +47,11 @@ impl Failure {
         Self { exit: Exit::Conflict, text: text.into() }.into()
     }
 
+    /// Nobody answers.
+    pub fn unreachable(text: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Unreachable, text: text.into() }.into()
+    }
+
     /// Something named is not there.
     pub fn not_found(text: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::NotFound, text: text.into() }.into()

@@ -24,6 +24,9 @@ fn main() -> ExitCode {
     if portcullis_cni::is_plugin_call(std::env::args_os(), std::env::var_os("CNI_COMMAND").is_some()) {
         return commands::cni::plugin(started);
     }
+    if commands::plugin::is_call(std::env::args_os().next().as_deref()) {
+        return commands::plugin::main();
+    }
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),

@@ -1,6 +1,7 @@
 //! What people read: tables and lines made of the API's objects. Pure: text in, text out.
 
 pub mod action;
+pub mod cluster;
 pub mod doctor;
 pub mod drops;
 pub mod endpoint;

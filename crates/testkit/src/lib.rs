@@ -14,6 +14,7 @@ mod cgroup;
 mod chain;
 mod frames;
 mod http;
+pub mod kube;
 mod lab;
 mod namespace;
 mod ping;

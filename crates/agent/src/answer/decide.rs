@@ -45,6 +45,10 @@ pub fn decide(case: &Case, cgroup: Option<&str>, own: &Own, permit: impl FnOnce(
     if answer.response == Response::Quarantine {
         return plan(ActionOutcome::Done, true, case.spared.clone());
     }
+    if case.is_of_cluster {
+        let why = "only the cluster's hub may end a pod, and it is asked to";
+        return plan(ActionOutcome::Requested, true, Some(why.to_owned()));
+    }
     let Some(tenant) = offender(&case.tenants, cgroup) else {
         let why = "no source knows a container behind it that could be ended";
         return plan(ActionOutcome::Failed, true, Some(why.to_owned()));
@@ -126,6 +130,16 @@ mod tests {
         assert_eq!((plan.end, plan.quarantine, plan.outcome), (None, true, ActionOutcome::Withheld));
         let plan = with(Response::Terminate, |case| case.tenants.clear());
         assert_eq!((plan.end, plan.quarantine, plan.outcome), (None, true, ActionOutcome::Failed));
+    }
+
+    #[test]
+    fn a_pod_of_a_cluster_is_left_to_the_hub() {
+        let mut case = case(Response::Terminate);
+        case.is_of_cluster = true;
+        let plan = decide(&case, None, &nobody(), || panic!("nothing is ended here"));
+        assert_eq!((plan.end, plan.quarantine, plan.outcome), (None, true, ActionOutcome::Requested));
+        case.answer.dry_run = true;
+        assert_eq!(decide(&case, None, &nobody(), || true).outcome, ActionOutcome::DryRun);
     }
 
     #[test]

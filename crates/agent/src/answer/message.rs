@@ -35,9 +35,11 @@ fn done(case: &Case, plan: &Plan, outcome: ActionOutcome) -> String {
     };
     let container = match &plan.end {
         Some(end) => format!("container {}", end.tenant.name),
+        None if case.is_of_cluster => "the pod".to_owned(),
         None => "its container".to_owned(),
     };
     let ended = match case.answer.terminate {
+        _ if case.is_of_cluster => "ended",
         Termination::Kill => "killed",
         Termination::Stop => "stopped",
         Termination::Restart => "killed and started anew",
@@ -49,6 +51,7 @@ fn done(case: &Case, plan: &Plan, outcome: ActionOutcome) -> String {
         (Response::Quarantine, _) => quarantine,
         (Response::Terminate, ActionOutcome::DryRun) => format!("{container} would have been {ended}"),
         (Response::Terminate, ActionOutcome::Done) => format!("{container} {ended}"),
+        (Response::Terminate, ActionOutcome::Requested) => format!("{quarantine}, and {container} is to be {ended}"),
         (Response::Terminate, _) => format!("{quarantine}, but {container} was not {ended}"),
     }
 }

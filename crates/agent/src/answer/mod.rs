@@ -69,6 +69,8 @@ pub struct Case {
     pub spared: Option<String>,
     /// Packets by hostile reason since it was bound.
     pub reasons: BTreeMap<String, u64>,
+    /// It is a cluster's pod: only the hub may end it.
+    pub is_of_cluster: bool,
     /// Containers that send through it, the owner of the network namespace first; empty: no source that could
     /// end one knows of any.
     pub tenants: Vec<Tenant>,

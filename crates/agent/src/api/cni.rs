@@ -7,12 +7,11 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::request::Parts;
 use portcullis_policy::api::{CniAttachment, CniGarbage, Endpoint};
+use portcullis_web::{Options, Refusal, json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::input::{Options, json};
-use super::problem::Refusal;
 
 /// Which interface of which container; both percent-decoded.
 pub(super) struct Attachment {

@@ -8,11 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use portcullis_policy::api::{Endpoint, EndpointPatch, Problem};
 use portcullis_policy::model::{EndpointSpec, Owner};
+use portcullis_web::{Id, OneOrMany, Options, Refusal, json, read};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::input::{Id, OneOrMany, Options, json, read};
-use super::problem::Refusal;
 use super::{App, Shared};
 use crate::control::{BindOptions, Outcome};
 

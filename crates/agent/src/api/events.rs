@@ -2,21 +2,19 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::sse::{Event as SseEvent, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use portcullis_abi::DropReason;
 use portcullis_policy::api::Event;
+use portcullis_web::{EventKind, Kinds, Options, Refusal};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use utoipa::IntoParams;
 
-use super::input::Options;
-use super::problem::Refusal;
 use super::{App, MAX_STREAMS, Shared};
 
 /// How many events of the past are looked through at most.
@@ -24,40 +22,6 @@ const HISTORY_LIMIT: usize = 1 << 16;
 
 /// How many drops, or actions, are answered where the query does not say.
 const DROPS_DEFAULT: usize = 100;
-
-/// A comment keeps proxies and clients from giving up on a quiet stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// The kinds of event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum EventKind {
-    /// A frame broke a binding.
-    Drop,
-    /// Something changed or was repaired.
-    Notice,
-    /// An endpoint reached its threshold.
-    Action,
-}
-
-/// Kinds with commas between them, as a query has them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Kinds(Vec<EventKind>);
-
-impl TryFrom<String> for Kinds {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let kind = |word: &str| match word {
-            "drop" => Ok(EventKind::Drop),
-            "notice" => Ok(EventKind::Notice),
-            "action" => Ok(EventKind::Action),
-            other => Err(format!("kind {other:?}: write drop, notice, action, or several with commas")),
-        };
-        text.split(',').map(kind).collect::<Result<_, _>>().map(Self)
-    }
-}
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -121,12 +85,12 @@ impl Filter {
     }
 
     fn passes(&self, event: &Event) -> bool {
-        let (kind, endpoint, reason) = match event {
-            Event::Drop(drop) => (EventKind::Drop, drop.endpoint.as_deref(), Some(drop.reason.as_str())),
-            Event::Notice(notice) => (EventKind::Notice, notice.endpoint.as_deref(), None),
-            Event::Action(action) => (EventKind::Action, Some(action.endpoint.as_str()), None),
+        let (endpoint, reason) = match event {
+            Event::Drop(drop) => (drop.endpoint.as_deref(), Some(drop.reason.as_str())),
+            Event::Notice(notice) => (notice.endpoint.as_deref(), None),
+            Event::Action(action) => (Some(action.endpoint.as_str()), None),
         };
-        self.kinds.as_ref().is_none_or(|Kinds(wanted)| wanted.contains(&kind))
+        self.kinds.as_ref().is_none_or(|Kinds(wanted)| wanted.contains(&EventKind::of(event)))
             && self.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted.as_str()))
             && self.reason.is_none_or(|wanted| reason == Some(wanted.name()))
     }
@@ -185,7 +149,7 @@ pub(super) async fn stream(
         let event = follower.next().await?;
         Some((Ok(event), follower))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive")))
+    Ok(Sse::new(events).keep_alive(portcullis_web::keep_alive()))
 }
 
 /// One reader of events: first the past, then what comes.
@@ -220,7 +184,7 @@ impl Follower {
                 Ok(event) if self.told_already(&event) || !self.filter.passes(&event) => {}
                 Ok(event) => return Some(render(&event)),
                 Err(RecvError::Lagged(lost)) => {
-                    return Some(SseEvent::default().event("lost").data(format!(r#"{{"lost":{lost}}}"#)));
+                    return Some(portcullis_web::lost(lost));
                 }
                 Err(RecvError::Closed) => return None,
             }
@@ -242,14 +206,5 @@ impl Follower {
 }
 
 fn render(event: &Event) -> SseEvent {
-    let name = match event {
-        Event::Drop(_) => "drop",
-        Event::Notice(_) => "notice",
-        Event::Action(_) => "action",
-    };
-    match serde_json::to_string(event) {
-        Ok(data) => SseEvent::default().event(name).data(data),
-        // Cannot happen with these types; if it does, the reader is told instead of cut off.
-        Err(error) => SseEvent::default().comment(format!("an event could not be written: {error}")),
-    }
+    portcullis_web::message(EventKind::of(event).name(), event)
 }

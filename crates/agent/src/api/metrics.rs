@@ -8,23 +8,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, header};
-use axum::response::IntoResponse;
+use axum::http::HeaderMap;
 use portcullis_abi::DropReason;
 use portcullis_policy::api::{
     ActionOutcome, Counters, Endpoint, EndpointState, SourceState, SourceStatus, Status,
 };
 use portcullis_policy::guard::Response;
 use portcullis_policy::model::Mode;
+use portcullis_web::Refusal;
+use portcullis_web::metrics::{counter, gauge};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Shared;
-use super::problem::Refusal;
 use crate::control::Control;
 
 /// The registry; it holds no counts.
@@ -39,47 +38,12 @@ impl Metrics {
     }
 }
 
-const OPENMETRICS: &str = "application/openmetrics-text";
-
 /// Counters for Prometheus: OpenMetrics to whoever accepts it, else the older text format.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "health",
     responses((status = 200, description = "Prometheus text or OpenMetrics",
         content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn serve(app: Shared, headers: HeaderMap) -> Result<axum::response::Response, Refusal> {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &app.metrics.0)
-        .map_err(|_| Refusal::failed("the metrics could not be written; this is a bug"))?;
-    let accept = headers.get_all(header::ACCEPT).iter();
-    let open = accept.filter_map(|value| value.to_str().ok()).any(|value| value.contains(OPENMETRICS));
-    Ok(if open {
-        ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
-            .into_response()
-    } else {
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], plain(&text)).into_response()
-    })
-}
-
-/// OpenMetrics as the older format has it: there a counter's `# HELP` and `# TYPE` bear its full name.
-fn plain(open: &str) -> String {
-    let mut text = String::with_capacity(open.len() + 256);
-    let mut lines = open.lines().peekable();
-    while let Some(line) = lines.next() {
-        if line == "# EOF" {
-            break;
-        }
-        let described = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
-        match (described, lines.peek()) {
-            (Some((name, help)), Some(kind)) if kind.starts_with("# TYPE ") && kind.ends_with(" counter") => {
-                text.push_str(&format!("# HELP {name}_total {help}\n# TYPE {name}_total counter\n"));
-                lines.next();
-            }
-            _ => {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-    }
-    text
+    portcullis_web::metrics::answer(&app.metrics.0, &headers)
 }
 
 type ActionCount = (Response, ActionOutcome, u64);
@@ -251,14 +215,6 @@ fn agent(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
 /// Waiting and failed endpoints have no entry.
 fn in_kernel(status: &Status) -> u32 {
     status.endpoints.active.saturating_add(status.endpoints.quarantined)
-}
-
-fn counter<L: EncodeLabelSet>(metric: &mut MetricEncoder<'_>, labels: &L, value: u64) -> fmt::Result {
-    ConstCounter::new(value).encode(metric.encode_family(labels)?)
-}
-
-fn gauge<L: EncodeLabelSet>(metric: &mut MetricEncoder<'_>, labels: &L, value: u64) -> fmt::Result {
-    ConstGauge::new(value).encode(metric.encode_family(labels)?)
 }
 
 fn mode_name(mode: Mode) -> &'static str {

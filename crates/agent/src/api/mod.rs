@@ -8,10 +8,10 @@
 mod cni;
 mod endpoints;
 mod events;
-mod input;
 mod map;
 mod metrics;
 mod openapi;
+mod peers;
 mod policies;
 mod problem;
 mod serve;
@@ -29,10 +29,10 @@ use crate::control::Control;
 
 pub use cni::Removed;
 pub use endpoints::{BulkItem, BulkOutcome};
-pub use input::BODY_LIMIT_BYTES;
 pub use openapi::document;
-pub use problem::{PROBLEM_JSON, Refusal};
-pub use serve::{MAX_CONNECTIONS, ServeError};
+pub use peers::{Peers, peer_router, serve_peers};
+pub use portcullis_web::{BODY_LIMIT_BYTES, MAX_CONNECTIONS, PROBLEM_JSON, Refusal};
+pub use serve::ServeError;
 pub use system::Applied;
 pub use tcp::{TcpEndpoint, Token, serve_tcp};
 pub use unix::{UnixEndpoint, serve_unix};
@@ -47,16 +47,21 @@ struct App {
     streams: Arc<Semaphore>,
 }
 
+impl App {
+    fn over(control: Arc<dyn Control>) -> Arc<Self> {
+        Arc::new(Self {
+            metrics: metrics::Metrics::new(Arc::clone(&control)),
+            control,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        })
+    }
+}
+
 /// The handlers' share of [`App`].
 type Shared = axum::extract::State<Arc<App>>;
 
 /// Every path of the API, over `control`.
 pub fn router(control: Arc<dyn Control>) -> Router {
-    let app = Arc::new(App {
-        metrics: metrics::Metrics::new(Arc::clone(&control)),
-        control,
-        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-    });
     Router::new()
         .route("/api/v1/status", get(system::status))
         .route("/api/v1/endpoints", get(endpoints::list).post(endpoints::bind))
@@ -81,7 +86,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/metrics", get(metrics::serve))
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
-        .fallback(problem::no_such_path)
-        .method_not_allowed_fallback(problem::no_such_method)
-        .with_state(app)
+        .fallback(portcullis_web::no_such_path)
+        .method_not_allowed_fallback(portcullis_web::no_such_method)
+        .with_state(App::over(control))
 }

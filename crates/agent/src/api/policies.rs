@@ -6,10 +6,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use portcullis_policy::api::PolicyView;
 use portcullis_policy::guard::GatePolicy;
+use portcullis_web::{Id, Refusal, encode, json};
 
 use super::Shared;
-use super::input::{Id, json};
-use super::problem::Refusal;
 use crate::control::{Fault, Outcome};
 
 /// Gate policies, in the order in which they are asked.
@@ -49,7 +48,7 @@ pub(super) async fn put(app: Shared, name: Id, body: Body) -> Result<Response, R
     if outcome != Outcome::Created {
         return Ok(Json(view).into_response());
     }
-    let location = format!("/api/v1/policies/{}", super::input::encode(&view.policy.name));
+    let location = format!("/api/v1/policies/{}", encode(&view.policy.name));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 

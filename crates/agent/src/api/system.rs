@@ -3,12 +3,11 @@
 use axum::Json;
 use axum::body::Body;
 use portcullis_policy::api::{State, Status};
+use portcullis_web::{Refusal, json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::input::json;
-use super::problem::Refusal;
 
 /// What `PUT /api/v1/state` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -14,10 +14,10 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use portcullis_web::{Accept, Refusal, bearer, serve};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::problem::Refusal;
-use super::serve::{Accept, ServeError, serve};
+use super::serve::ServeError;
 
 /// Shorter tokens could be guessed.
 const TOKEN_MIN_BYTES: usize = 16;
@@ -110,7 +110,7 @@ impl TcpEndpoint {
 impl Accept for TcpEndpoint {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<TcpStream> {
+    async fn accept(&mut self) -> io::Result<TcpStream> {
         let (stream, _) = self.0.accept().await?;
         // Events are small and wanted at once.
         stream.set_nodelay(true)?;
@@ -146,10 +146,4 @@ async fn check(State(token): State<Token>, request: Request, next: Next) -> Resp
         )
         .into_response(),
     }
-}
-
-/// The token of an `Authorization` header (RFC 6750; the scheme's case does not matter).
-fn bearer(header: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = header.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }

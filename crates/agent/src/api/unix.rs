@@ -8,10 +8,11 @@ use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
+use portcullis_web::{Accept, serve};
 use rustix::fs::Gid;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::serve::{Accept, ServeError, serve};
+use super::serve::ServeError;
 
 /// The group whose members may use the socket, where it exists.
 const GROUP: &str = "portcullis";
@@ -76,7 +77,7 @@ impl Drop for UnixEndpoint {
 impl Accept for UnixEndpoint {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<UnixStream> {
+    async fn accept(&mut self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
 }

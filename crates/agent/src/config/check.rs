@@ -52,6 +52,7 @@ impl Config {
             return Err(rejection("reconcile.interval_ms", format!("write a number from {least} to {most}")));
         }
         self.check_answer()?;
+        self.kubernetes.check().map_err(|(key, why)| rejection(key, why))?;
         self.check_sources()?;
         self.check_policies()?;
         self.check_names()

@@ -79,6 +79,7 @@ impl Core {
             asked: HashMap::new(),
             ports: HashMap::new(),
             kept_held: HashSet::new(),
+            surveyed: false,
             identities_stale: true,
             policies: Policies::default(),
             policy_owners: BTreeMap::new(),

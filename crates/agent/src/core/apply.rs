@@ -256,7 +256,8 @@ impl Core {
         };
         self.names_by_anchor.remove(&bound.anchor);
         // A port of a guarded bridge falls shut.
-        let guarded = entry.scope.is_some_and(|scope| self.is_guarded_port(&scope));
+        let guarded = entry.scope.is_some_and(|scope| self.is_guarded_port(&scope))
+            || self.is_guarded_door(&bound.space, bound.anchor);
         entry.scope = None;
         let ingress = bound.attachment.site().hook == Hook::Ingress;
         let keep = (self.wants_unbound_programs() || guarded) && ingress;

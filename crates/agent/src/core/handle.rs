@@ -15,7 +15,7 @@ use portcullis_runtimes::source::{Report, Request};
 use tokio::sync::{broadcast, mpsc};
 
 use super::adopt::StartError;
-use super::{Core, Entry};
+use super::{Core, Entry, Offence};
 use crate::answer::{Case, Hands, Trip};
 use crate::bus::Bus;
 use crate::config::Config;
@@ -122,6 +122,25 @@ impl Agent {
                 .is_some_and(|bound| bound.attachment.gate() == portcullis_datapath::Gate::Layer3),
             workload: *entry.workload.get_or_init(|| workload(entry)),
         })
+    }
+
+    /// Pods that the hub is to end.
+    #[must_use]
+    pub fn offences(&self) -> Vec<Offence> {
+        self.core().offences()
+    }
+
+    /// The cluster's gate policies are now these.
+    ///
+    /// # Errors
+    /// What is wrong with them; then those of before hold.
+    pub fn follow_policies(&self, policies: Vec<GatePolicy>) -> Result<(), Fault> {
+        let (created, updated, removed) = self.core().replace_policies_of(Owner::Kubernetes, policies)?;
+        if created + updated + removed > 0 {
+            let message = format!("the cluster's gate policies: {created} new, {updated} changed, {removed} gone");
+            self.bus.notice("policy", None, message);
+        }
+        Ok(())
     }
 
     /// What was written without haste reaches the disk.

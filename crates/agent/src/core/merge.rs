@@ -2,12 +2,15 @@
 
 use portcullis_policy::address::{AddressBinding, MacAddress};
 use portcullis_policy::container::AttachmentPlace;
-use portcullis_policy::model::{Direction, InterfaceRef, Workload};
+use portcullis_policy::model::{Direction, InterfaceRef, Owner, Workload};
 
 use crate::fleet::Claim;
 
 /// The addresses that hold, and where the sources contradict each other. What all of them say is safe; where
 /// they have nothing in common, the first is believed.
+///
+/// What the Kubernetes API says is old by its nature: it is written after the fact, and after a restored backup it may be of
+/// another day. It is told where it differs, but narrows nothing; it counts where nobody else knows an address.
 pub(super) fn agreed(first: &Claim<'_>, others: &[Claim<'_>]) -> (Vec<AddressBinding>, Vec<String>) {
     let mut addresses = first.attachment.addresses.clone();
     let mut conflicts = Vec::new();
@@ -22,7 +25,8 @@ pub(super) fn agreed(first: &Claim<'_>, others: &[Claim<'_>]) -> (Vec<AddressBin
         }
         let common: Vec<AddressBinding> =
             addresses.iter().filter(|mine| theirs.contains(mine)).copied().collect();
-        let holds = if common.is_empty() { &addresses } else { &common };
+        let lags = other.source.kind == Owner::Kubernetes;
+        let holds = if common.is_empty() || lags { &addresses } else { &common };
         conflicts.push(format!(
             "{} says {}, {} says {}: {} holds",
             first.source.name,
@@ -31,7 +35,7 @@ pub(super) fn agreed(first: &Claim<'_>, others: &[Claim<'_>]) -> (Vec<AddressBin
             list(theirs),
             list(holds),
         ));
-        if !common.is_empty() {
+        if !common.is_empty() && !lags {
             addresses = common;
         }
     }
@@ -80,6 +84,17 @@ pub(super) fn fill(workload: &mut Workload, other: &Workload) {
     }
 }
 
+/// What the Kubernetes API says of a pod that runtimes keep as it was when the pod was made.
+pub(super) fn renew(workload: &mut Workload, claims: &[Claim<'_>]) {
+    let pod = claims.iter().find(|claim| claim.source.kind == Owner::Kubernetes);
+    let Some(theirs) = pod.map(|claim| &claim.container.workload) else { return };
+    if theirs.uid.is_none() || workload.uid == theirs.uid {
+        // Labels of the runtime's own (`io.kubernetes.…`) are not the API's to take away.
+        workload.labels.retain(|key, _| key.starts_with("io.kubernetes."));
+        workload.labels.extend(theirs.labels.clone());
+    }
+}
+
 /// The container's name for its first interface; the others have their network's behind it.
 pub(super) fn wished_name(claim: &Claim<'_>) -> String {
     let Claim { container, attachment, .. } = claim;
@@ -125,8 +140,6 @@ impl Claim<'_> {
 #[cfg(test)]
 mod tests {
     use portcullis_policy::container::{Attachment, Container, Networking};
-    use portcullis_policy::model::Owner;
-
     use super::*;
     use crate::fleet::{Source, Treatment};
 

@@ -39,6 +39,8 @@ use portcullis_policy::model::Owner;
 
 pub use adopt::StartError;
 pub(crate) use adopt::settings;
+pub(crate) use restore::KUBERNETES;
+pub use tripped::Offence;
 pub use handle::{Agent, Suspect};
 pub(crate) use restore::named_sources;
 
@@ -81,6 +83,8 @@ pub struct Core {
     ports: HashMap<Anchor, ports::Port>,
     /// Interfaces that an earlier agent held, until the sources have said whose bridges they are ports of.
     kept_held: HashSet<Anchor>,
+    /// Ports were looked for once: what appears from now on is new.
+    surveyed: bool,
     /// Some endpoint is gone whose link-local addresses the kernel still knows.
     identities_stale: bool,
     policies: Policies,

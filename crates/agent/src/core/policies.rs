@@ -9,6 +9,8 @@ use portcullis_policy::api::PolicyView;
 use portcullis_policy::guard::{GatePolicy, Policies};
 use portcullis_policy::model::{EndpointSpec, Owner, Workload};
 
+use portcullis_kubernetes::translate::object_name;
+
 use super::{Core, Entry, Trouble};
 use crate::answer::Sentences;
 use crate::control::{Fault, Outcome};
@@ -34,7 +36,7 @@ impl Core {
             "it matches no endpoint now; it holds for those that come (`portcullis endpoint list -o wide` shows names, networks, images)"
                 .to_owned()
         });
-        let owner = self.policy_owners.get(&policy.name).copied().unwrap_or_default();
+        let owner = self.policy_owner(&policy.name);
         PolicyView { policy: policy.clone(), owner, endpoints, warning }
     }
 
@@ -42,7 +44,7 @@ impl Core {
     pub(super) fn put_policy(&mut self, policy: GatePolicy) -> Result<(PolicyView, Outcome), Fault> {
         let name = policy.name.clone();
         let before = self.policies.get(&name).cloned();
-        self.forbid_file_policy(&name)?;
+        self.forbid_foreign_policy(&name)?;
         if before.as_ref() == Some(&policy) {
             return Ok((self.policy_view(&policy), Outcome::Unchanged));
         }
@@ -65,7 +67,7 @@ impl Core {
                 "there is no policy \"{name}\": `portcullis policy list` shows all"
             )));
         };
-        self.forbid_file_policy(name)?;
+        self.forbid_foreign_policy(name)?;
         let view = self.policy_view(&policy);
         self.store.remove_policies(&[name]).map_err(failed)?;
         let others = self.policies.iter().filter(|other| other.name != name).cloned().collect();
@@ -79,14 +81,19 @@ impl Core {
     /// Makes the API's policies these, whole or not at all; answers how many came, changed and went.
     pub(super) fn replace_policies(&mut self, policies: Vec<GatePolicy>) -> Result<(u32, u32, u32), Fault> {
         for policy in &policies {
-            self.forbid_file_policy(&policy.name)?;
+            self.forbid_foreign_policy(&policy.name)?;
         }
-        let of_file = self
-            .policies
-            .iter()
-            .filter(|policy| self.policy_owners.get(&policy.name) == Some(&Owner::File))
-            .cloned();
-        let next = Policies::new(of_file.chain(policies.iter().cloned()).collect())
+        self.replace_policies_of(Owner::Api, policies)
+    }
+
+    /// Makes an owner's policies these, whole or not at all; answers how many came, changed and went.
+    pub(super) fn replace_policies_of(
+        &mut self,
+        owner: Owner,
+        policies: Vec<GatePolicy>,
+    ) -> Result<(u32, u32, u32), Fault> {
+        let of_others = self.policies.iter().filter(|policy| self.policy_owner(&policy.name) != owner).cloned();
+        let next = Policies::new(of_others.chain(policies.iter().cloned()).collect())
             .map_err(|errors| Fault::Invalid(errors.to_string()))?;
         let gone: Vec<String> =
             self.policies.iter().map(|p| p.name.clone()).filter(|name| next.get(name).is_none()).collect();
@@ -104,16 +111,26 @@ impl Core {
         let names: Vec<&str> = gone.iter().map(String::as_str).collect();
         self.store.change_policies(&policies, &names).map_err(failed)?;
         self.policy_owners.retain(|name, _| !gone.contains(name));
-        self.policy_owners.extend(policies.into_iter().map(|policy| (policy.name, Owner::Api)));
+        self.policy_owners.extend(policies.into_iter().map(|policy| (policy.name, owner)));
         self.policies = next;
         self.policies_changed();
         Ok((created, updated, gone.len() as u32))
     }
 
-    fn forbid_file_policy(&self, name: &str) -> Result<(), Fault> {
-        match self.policy_owners.get(name) {
-            Some(Owner::File) => Err(Fault::Conflict(format!(
+    /// Whose policy this is, or would be.
+    pub(super) fn policy_owner(&self, name: &str) -> Owner {
+        let known = self.policy_owners.get(name).copied();
+        known.unwrap_or_else(|| if object_name(name).is_some() { Owner::Kubernetes } else { Owner::Api })
+    }
+
+    fn forbid_foreign_policy(&self, name: &str) -> Result<(), Fault> {
+        match self.policy_owner(name) {
+            Owner::File => Err(Fault::Conflict(format!(
                 "policy \"{name}\" is declared in the configuration file: change it there and restart the agent"
+            ))),
+            Owner::Kubernetes => Err(Fault::Conflict(format!(
+                "policy \"{name}\" is the cluster's: change it there (`kubectl edit gatepolicy {}`)",
+                object_name(name).unwrap_or(name)
             ))),
             _ => Ok(()),
         }
@@ -126,7 +143,8 @@ impl Core {
     }
 
     fn write_journal(&self) {
-        let policies = self.state().policies;
+        let is_kept = |policy: &&GatePolicy| self.policy_owner(&policy.name) != Owner::File;
+        let policies: Vec<GatePolicy> = self.policies.iter().filter(is_kept).cloned().collect();
         let written = PolicyBook::encode(&policies).map_err(|error| error.to_string()).and_then(|text| {
             self.tables.write_journal(POLICIES_SLOT, &text).map_err(|error| error.to_string())
         });
@@ -189,10 +207,13 @@ impl Core {
             self.store.put_policies(&stored).map_err(failed)?;
         }
         let mut owners = std::collections::BTreeMap::new();
-        owners.extend(stored.iter().map(|policy| (policy.name.clone(), Owner::Api)));
+        owners.extend(stored.iter().map(|policy| (policy.name.clone(), self.policy_owner(&policy.name))));
         owners.extend(of_file.iter().map(|policy| (policy.name.clone(), Owner::File)));
         // The file wins over what was put under the same name by the API.
-        let stored = stored.into_iter().filter(|policy| owners.get(&policy.name) == Some(&Owner::Api));
+        let stored = stored.into_iter().filter(|policy| owners.get(&policy.name) != Some(&Owner::File));
+        // What the cluster said is the cluster's: it holds while the API server is away, and not outside of a cluster.
+        let in_cluster = self.config.kubernetes.enabled;
+        let stored = stored.filter(|policy| in_cluster || owners.get(&policy.name) != Some(&Owner::Kubernetes));
         let all: Vec<GatePolicy> = stored.chain(of_file).collect();
         self.policies = Policies::new(all).map_err(|errors| Fault::Invalid(errors.to_string()))?;
         self.policy_owners = owners;

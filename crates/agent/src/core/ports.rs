@@ -4,6 +4,9 @@
 //! held shut until a source says whose it is. A source that has read everything anew since, and still knows
 //! nothing of it, has no container there: then it is somebody else's port, and treated as any interface without
 //! a binding.
+//!
+//! On a node of a cluster every pair whose other end is elsewhere is such a door, whatever it hangs on: CNIs without a bridge
+//! have no other sign. There what nobody claims stays shut, unless the configuration says otherwise.
 
 mod expected;
 
@@ -20,6 +23,9 @@ use portcullis_runtimes::source::Request;
 
 use super::Core;
 use super::place::{Place, Space};
+use super::unbound::{is_pair_to_elsewhere, matches_pattern};
+use crate::config::Unknown;
+use crate::fleet::Source;
 
 /// A container's start takes a runtime no longer than this from the moment that its interface is up: what
 /// nobody claims by then is asked about. Runtimes that tell of a container before it has an interface (Docker)
@@ -32,7 +38,10 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// A port that no container claims.
 #[derive(Debug)]
 pub(super) struct Port {
-    bridge: Anchor,
+    /// The bridge of a source that it is a port of; none: a pair on a node of a cluster.
+    bridge: Option<Anchor>,
+    /// It was there before we were: whoever is behind it goes on until everybody was asked.
+    older: bool,
     space: Arc<Space>,
     /// The other end.
     pub(super) peer: Option<PeerRef>,
@@ -63,10 +72,10 @@ impl Core {
     /// Looks at every port of every bridge that a source has, and at what was one.
     pub(super) fn refresh_ports(&mut self) {
         let mut left: HashSet<Anchor> = self.ports.keys().copied().collect();
-        for space in self.bridge_spaces() {
+        for space in self.port_spaces() {
             match links(&space.netns) {
                 Ok(links) => {
-                    for link in links.into_iter().filter(|link| link.master.is_some()) {
+                    for link in links.into_iter().filter(|link| link.kind.is_pair()) {
                         left.remove(&Anchor { netns: space.inode(), ifindex: link.index });
                         self.look_at_link(&space, &link);
                     }
@@ -75,6 +84,17 @@ impl Core {
             }
         }
         left.into_iter().for_each(|anchor| self.look_at_port(anchor));
+        self.surveyed = true;
+    }
+
+    /// Namespaces in which there may be ports.
+    fn port_spaces(&mut self) -> Vec<Arc<Space>> {
+        let mut spaces = self.bridge_spaces();
+        let own = Arc::clone(self.spaces.own());
+        if self.config.kubernetes.enabled && spaces.iter().all(|space| space.inode() != own.inode()) {
+            spaces.push(own);
+        }
+        spaces
     }
 
     /// Namespaces in which the sources have bridges.
@@ -109,10 +129,12 @@ impl Core {
         let late =
             |port: &&Port| port.held && port.up_since.is_some_and(|since| since.elapsed() >= WORTH_TELLING);
         self.ports.values().filter(late).map(|port| {
-            format!(
-                "interface {} is held: it is a port of a container network, and no container claims it yet",
-                port.name
-            )
+            let name = &port.name;
+            if port.foreign {
+                format!("interface {name} is no pod's: what comes from it is dropped")
+            } else {
+                format!("interface {name} is held: it is a port of a container network, and no container claims it yet")
+            }
         })
     }
 
@@ -134,15 +156,20 @@ impl Core {
         let bridge = link.master.map(|ifindex| Anchor { netns: space.inode(), ifindex });
         let bridge = bridge.filter(|bridge| self.fleet.sources().any(|source| source.has_bridge(*bridge)));
         let bound = self.names_by_anchor.contains_key(&anchor);
-        let Some(bridge) = bridge.filter(|_| !bound && link.kind.is_pair() && !self.is_exempt(&link.name))
-        else {
+        let is_door = (bridge.is_some() || self.is_node_door(space, link))
+            && !bound
+            && link.kind.is_pair()
+            && !self.is_exempt(&link.name);
+        if !is_door {
             if self.ports.contains_key(&anchor) {
                 self.let_go(anchor, bound);
             }
             return;
-        };
+        }
+        let older = bridge.is_none() && !self.surveyed && !self.kept_held.contains(&anchor);
         let port = self.ports.entry(anchor).or_insert_with(|| Port {
             bridge,
+            older,
             space: Arc::clone(space),
             peer: link.peer,
             name: link.name.clone(),
@@ -158,10 +185,26 @@ impl Core {
         if port.up_since.is_none() && elsewhere && link.up {
             port.up_since = Some(Instant::now());
         }
-        if !port.held && !port.foreign && self.is_guarded(bridge) {
+        let waits = port.held || port.foreign || port.older;
+        if !waits && bridge.is_none_or(|bridge| self.is_guarded(bridge)) {
             self.hold(anchor, link);
         }
         self.meet_expected(anchor);
+    }
+
+    /// Whether this is the host side of a pod's interface, or may be: a pair of a cluster's node whose other end is elsewhere.
+    fn is_node_door(&self, space: &Space, link: &Link) -> bool {
+        let cluster = &self.config.kubernetes;
+        cluster.enabled
+            && space.inode() == self.spaces.own().inode()
+            && is_pair_to_elsewhere(link)
+            && !cluster.trusted.iter().any(|pattern| matches_pattern(pattern, &link.name))
+    }
+
+    /// Whether what is unbound here is to fall shut, as the door of some pod.
+    pub(super) fn is_guarded_door(&self, space: &Space, anchor: Anchor) -> bool {
+        self.config.kubernetes.enabled
+            && space.link_by_index(anchor.ifindex).ok().flatten().is_some_and(|link| self.is_node_door(space, &link))
     }
 
     /// Whether a source wants this bridge's ports held.
@@ -293,10 +336,12 @@ impl Core {
     pub(super) fn check_ports(&mut self) {
         self.release_kept();
         let due = |port: &Port| port.up_since.is_some_and(|since| since.elapsed() >= CLAIM_WITHIN);
+        let open = |port: &Port| (port.held || port.older) && !port.foreign && !port.failed;
+        let awaited = |port: &Port| port.bridge.is_some_and(|bridge| self.is_awaited(bridge));
         let waiting: Vec<Anchor> = self
             .ports
             .iter()
-            .filter(|(_, port)| port.held && !port.failed && due(port) && !self.is_awaited(port.bridge))
+            .filter(|(_, port)| open(port) && due(port) && !awaited(port))
             .map(|(anchor, _)| *anchor)
             .collect();
         for anchor in waiting {
@@ -306,7 +351,15 @@ impl Core {
 
     fn ask_about(&mut self, anchor: Anchor) {
         let Some(port) = self.ports.get_mut(&anchor) else { return };
-        let sources = || self.fleet.sources().filter(|source| source.has_bridge(port.bridge));
+        let bridge = port.bridge;
+        let knows = |source: &&Source| match bridge {
+            Some(bridge) => source.has_bridge(bridge),
+            None => source.is_asked(),
+        };
+        let sources = || self.fleet.sources().filter(knows);
+        if bridge.is_none() && sources().next().is_none() {
+            return; // nobody can be asked yet
+        }
         let Some(asked) = &port.asked else {
             let asked = sources().map(|source| (source.name.clone(), source.resyncs)).collect();
             sources().for_each(|source| source.ask(Request::Resync));
@@ -323,13 +376,30 @@ impl Core {
             (port.answered, port.asked) = (true, None);
             return;
         }
+        (port.foreign, port.older) = (true, false);
+        if self.config.kubernetes.enabled && self.config.kubernetes.unknown == Unknown::Drop {
+            self.refuse(anchor);
+            return;
+        }
         port.held = false;
-        port.foreign = true;
         let message = format!(
             "interface {} is a port of a container network, but no container's: it is treated as unbound (bind it by hand, or name it in unbound_except)",
             port.name
         );
         self.unhold(anchor);
         self.bus.notice("unclaimed", None, message);
+    }
+
+    /// Everybody was asked, and nobody knows whose this is: nothing that comes from it is validated, and so nothing passes.
+    fn refuse(&mut self, anchor: Anchor) {
+        let Some(port) = self.ports.get(&anchor) else { return };
+        let (held, name, space) = (port.held, port.name.clone(), Arc::clone(&port.space));
+        if !held && let Ok(Some(link)) = space.link_by_index(anchor.ifindex) {
+            self.hold(anchor, &link);
+        }
+        let message = format!(
+            "interface {name} is no pod's that the runtime, the CNI plugin or the API know of: what comes from it is dropped (bind it by hand, name it in kubernetes.trusted, or set kubernetes.unknown = \"allow\")"
+        );
+        self.bus.notice("unvalidated", None, message);
     }
 }

@@ -23,6 +23,9 @@ use crate::control::Fault;
 use crate::fleet::{Source, Treatment};
 use crate::store::{Origin, Record};
 
+/// Name of the source that the Kubernetes API is.
+pub(crate) const KUBERNETES: &str = "kubernetes";
+
 impl Core {
     /// The sources of the configuration. They say nothing yet, but what networks they had is known.
     pub(super) fn add_sources(&mut self) -> Result<(), Fault> {
@@ -33,6 +36,9 @@ impl Core {
             let mut known = Source::new(&name, source.kind.owner(), socket, treatment);
             known.networks = networks.remove(&name).unwrap_or_default();
             self.fleet.add(known);
+        }
+        if self.config.kubernetes.enabled {
+            self.fleet.add(Source::new(KUBERNETES, Owner::Kubernetes, None, Treatment::default()));
         }
         Ok(())
     }

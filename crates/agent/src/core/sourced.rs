@@ -11,7 +11,7 @@ use portcullis_policy::model::{EndpointSpec, Owner};
 use portcullis_runtimes::source::Request;
 
 use super::follow::Looks;
-use super::merge::{agreed, agreed_macs, fill, wished_name};
+use super::merge::{agreed, agreed_macs, fill, renew, wished_name};
 use super::plugin::CNI;
 use super::{Core, Entry, Trouble};
 use crate::control::Fault;
@@ -68,6 +68,7 @@ impl Core {
         let netns = claims.iter().find_map(|claim| claim.container.netns.clone());
         let mut workload = first.container.workload.clone();
         others.iter().for_each(|claim| fill(&mut workload, &claim.container.workload));
+        renew(&mut workload, &claims);
         let before = self.sourced.get(&anchor).and_then(|name| self.entries.get(name));
         let before = before.filter(|entry| entry.record.spec.workload.container == workload.container);
         let mode = before.and_then(|entry| entry.record.origin.as_ref()).and_then(|origin| origin.mode);

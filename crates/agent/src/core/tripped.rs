@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use portcullis_abi::DropReason;
-use portcullis_policy::guard::Termination;
+use portcullis_policy::guard::{Answer, Response, Termination};
+use portcullis_policy::model::{Mode, Workload};
 use portcullis_runtimes::source::Request;
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,6 +67,7 @@ impl Core {
             policy: entry.terms.decided_by.clone(),
             spared: entry.terms.spared.clone(),
             reasons: self.hostile_reasons(entry.record.slot),
+            is_of_cluster: self.config.kubernetes.enabled && spec.workload.pod.is_some(),
             tenants: self.tenants(entry),
         })
     }
@@ -105,6 +107,51 @@ impl Core {
     pub(super) fn who_ends(&self, container: &str) -> Option<mpsc::Sender<Request>> {
         let knows = |source: &&Source| source.can_end() && source.containers.contains_key(container);
         self.fleet.sources().find(knows)?.requests()
+    }
+}
+
+/// A pod in quarantine that its policy says to end: the hub's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offence {
+    /// Its endpoint.
+    pub endpoint: String,
+    /// The pod.
+    pub workload: Workload,
+    /// What policies come to.
+    pub answer: Answer,
+    /// The policy that decided so.
+    pub policy: Option<String>,
+    /// Hostile attempts, up to the threshold.
+    pub attempts: u32,
+    /// Packets by hostile reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// When it was put into quarantine.
+    pub since: jiff::Timestamp,
+}
+
+impl Core {
+    /// Pods that the hub is to end. A quarantine by hand is nobody's offence.
+    pub(super) fn offences(&self) -> Vec<Offence> {
+        let quarantined = self.entries.values().filter(|entry| {
+            let spec = &entry.record.spec;
+            spec.quarantined && spec.workload.pod.is_some() && entry.bound.is_some()
+        });
+        quarantined.filter_map(|entry| self.offence(entry)).collect()
+    }
+
+    fn offence(&self, entry: &Entry) -> Option<Offence> {
+        let (spec, answer) = (&entry.record.spec, entry.terms.answer);
+        let sentence = self.sentences.of(spec).filter(|sentence| sentence.policy.is_some())?;
+        let ends = answer.response == Response::Terminate && !answer.dry_run && spec.mode == Mode::Enforce;
+        ends.then(|| Offence {
+            endpoint: spec.name.clone(),
+            workload: spec.workload.clone(),
+            answer,
+            policy: entry.terms.decided_by.clone(),
+            attempts: u32::from(answer.attempts),
+            reasons: self.hostile_reasons(entry.record.slot),
+            since: sentence.since,
+        })
     }
 }
 

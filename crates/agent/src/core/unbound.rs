@@ -56,15 +56,16 @@ impl Core {
 
 /// The host side of a pair whose other end is elsewhere, or a tap.
 fn is_workload_facing(link: &Link) -> bool {
-    match link.kind {
-        LinkKind::Veth | LinkKind::Netkit => link.peer.is_some_and(|peer| peer.netnsid.is_some()),
-        LinkKind::Tun => true,
-        _ => false,
-    }
+    link.kind == LinkKind::Tun || is_pair_to_elsewhere(link)
+}
+
+/// The host side of a pair whose other end is elsewhere.
+pub(super) fn is_pair_to_elsewhere(link: &Link) -> bool {
+    link.kind.is_pair() && link.peer.is_some_and(|peer| peer.netnsid.is_some())
 }
 
 /// `*` at the end stands for any rest.
-fn matches_pattern(pattern: &str, name: &str) -> bool {
+pub(super) fn matches_pattern(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => pattern == name,

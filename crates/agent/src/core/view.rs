@@ -120,9 +120,8 @@ impl Core {
     pub(super) fn state(&self) -> State {
         let by_hand = self.entries.values().filter(|entry| entry.record.origin.is_none());
         let endpoints = by_hand.map(|entry| entry.record.spec.clone()).collect();
-        let owner = |name: &str| self.policy_owners.get(name).copied().unwrap_or_default();
         let policies =
-            self.policies.iter().filter(|policy| owner(&policy.name) != Owner::File).cloned().collect();
+            self.policies.iter().filter(|policy| self.policy_owner(&policy.name) == Owner::Api).cloned().collect();
         State { endpoints, policies }
     }
 

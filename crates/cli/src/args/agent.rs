@@ -15,6 +15,7 @@ use super::values;
 Examples:
   portcullis agent
   portcullis agent --source docker --source cri=/run/k3s/containerd/containerd.sock
+  portcullis agent --kubernetes --node-name node-1 --kubeconfig /etc/portcullis/kubeconfig
   portcullis agent --unbound audit --socket /tmp/gate.sock --state-dir /tmp/gate
 
 The gate stays shut when the agent stops or is killed: its programs and tables are pinned under
@@ -45,6 +46,16 @@ pub struct AgentArgs {
     /// Ask no runtime: only the CNI plugin and bindings by hand
     #[arg(long)]
     pub no_sources: bool,
+    /// Be a Kubernetes cluster's agent on this node: watch its pods and the cluster's gate policies, publish the
+    /// node's map
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Name of this node [default: $NODE_NAME, else the host's name]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub node_name: Option<String>,
+    /// How to reach the API server [default: as pods do, else $KUBECONFIG]
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
     /// Whatever policies say of repeat offenders: only say what would be done
     #[arg(long)]
     pub dry_run: bool,

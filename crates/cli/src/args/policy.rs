@@ -130,6 +130,7 @@ impl SetArgs {
                 image: matching.match_image,
                 runtime: matching.match_runtime,
                 namespace: matching.match_namespace,
+                ..Selector::default()
             },
             priority: self.priority,
             mode: self.mode,

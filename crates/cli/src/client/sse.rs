@@ -55,9 +55,11 @@ impl<'a> EventStream<'a> {
 
 /// One message: its type and its data.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Message {
-    kind: String,
-    data: String,
+pub struct Message {
+    /// Its type.
+    pub kind: String,
+    /// Its data.
+    pub data: String,
 }
 
 #[derive(Deserialize)]
@@ -84,13 +86,14 @@ impl Message {
 
 /// Puts messages together from pieces cut anywhere.
 #[derive(Debug, Default)]
-struct Parser {
+pub struct Parser {
     line: Vec<u8>,
     message: Message,
 }
 
 impl Parser {
-    fn feed(&mut self, bytes: &[u8], ready: &mut VecDeque<Message>) {
+    /// Takes a piece; what is whole goes to `ready`.
+    pub fn feed(&mut self, bytes: &[u8], ready: &mut VecDeque<Message>) {
         for &byte in bytes {
             if byte == b'\n' {
                 let line = std::mem::take(&mut self.line);

@@ -4,10 +4,16 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use portcullis_agent::Ended;
 use portcullis_agent::config::{Config, Sources};
+use portcullis_cni::install::{Uninstall, Which};
 
 use crate::args::AgentArgs;
 use crate::failure::{Exit, Failure};
+
+/// Where the chart put the plugin, for the day on which it is taken out.
+const CNI_CONF_DIR: &str = "PORTCULLIS_CNI_CONF_DIR";
+const CNI_BIN_DIR: &str = "PORTCULLIS_CNI_BIN_DIR";
 
 /// Runs the agent until it is told to stop.
 pub fn run(socket: Option<PathBuf>, args: AgentArgs) -> Result<Exit> {
@@ -23,8 +29,28 @@ pub fn run(socket: Option<PathBuf>, args: AgentArgs) -> Result<Exit> {
         portcullis_agent::teardown(&config)?;
         return Ok(Exit::Done);
     }
-    portcullis_agent::run(config)?;
+    match portcullis_agent::run(config.clone())? {
+        Ended::Stopped => {}
+        Ended::Dismissed => dismiss(&config)?,
+    }
     Ok(Exit::Done)
+}
+
+/// No other agent comes: the plugin leaves the chain, so that pods start without us, and the gate is opened, since nobody would
+/// look after it.
+fn dismiss(config: &Config) -> Result<()> {
+    tracing::info!("the DaemonSet of this agent was deleted: the gate is opened");
+    if let Some(conf_dir) = std::env::var_os(CNI_CONF_DIR) {
+        let bin_dir = std::env::var_os(CNI_BIN_DIR);
+        let bin_dir = bin_dir.map_or_else(portcullis_cni::install::default_bin_dir, PathBuf::from);
+        let uninstall =
+            Uninstall { which: Which::First, conf_dir: conf_dir.into(), bin_dir, remove_binary: false, dry_run: false };
+        match uninstall.run() {
+            Ok(report) => tracing::info!(file = %report.file.display(), "the plugin was taken out"),
+            Err(error) => tracing::error!(%error, "the plugin is still in the chain: `portcullis cni uninstall`"),
+        }
+    }
+    Ok(portcullis_agent::teardown(config)?)
 }
 
 /// The configuration file, and over it what the command line says.
@@ -49,6 +75,9 @@ fn merge(socket: Option<PathBuf>, args: AgentArgs) -> Result<Config> {
         config.sources = Sources::Auto;
         config.source_list = args.source;
     }
+    config.kubernetes.enabled |= args.kubernetes;
+    config.kubernetes.node = args.node_name.unwrap_or(config.kubernetes.node);
+    config.kubernetes.kubeconfig = args.kubeconfig.unwrap_or(config.kubernetes.kubeconfig);
     config.answer.dry_run |= args.dry_run;
     config.unbound = args.unbound.unwrap_or(config.unbound);
     config.check().map_err(|rejection| Failure::usage(format!("{}: {}", rejection.key, rejection.why)))?;
@@ -71,6 +100,9 @@ mod tests {
             unbound: None,
             source: vec![],
             no_sources: false,
+            kubernetes: false,
+            node_name: None,
+            kubeconfig: None,
             dry_run: false,
             teardown: false,
         }

@@ -1,7 +1,7 @@
 //! The container network map: who is here, what is bound for them, and what needs a look.
 
 mod dot;
-mod group;
+pub mod group;
 #[cfg(test)]
 mod tests;
 

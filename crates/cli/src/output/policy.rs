@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use portcullis_policy::api::PolicyView;
-use portcullis_policy::guard::{Answer, GatePolicy, Response, Selector, Termination};
+use portcullis_policy::guard::{Answer, GatePolicy, Response, Selector, Termination, LabelExpression, LabelOperator};
 use portcullis_policy::span::Span;
 
 use super::endpoint::word;
@@ -164,7 +164,7 @@ fn response(policy: &GatePolicy) -> String {
 
 /// `name=web-* app=shop`: labels by their keys alone would be mistaken for properties.
 fn selector(selector: &Selector) -> String {
-    let Selector { name, labels, network, image, runtime, namespace } = selector;
+    let Selector { name, labels, network, image, runtime, namespace, namespaces, expressions } = selector;
     let texts = [
         ("name", name),
         ("network", network),
@@ -174,7 +174,20 @@ fn selector(selector: &Selector) -> String {
     ];
     let texts = texts.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", text.as_ref()?)));
     let labels = labels.iter().map(|(key, value)| format!("label:{key}={value}"));
-    clean(&texts.chain(labels).collect::<Vec<_>>().join(" "))
+    let namespaces = (!namespaces.is_empty()).then(|| format!("namespace={}", namespaces.join("|")));
+    let expressions = expressions.iter().map(expression);
+    clean(&texts.chain(namespaces).chain(labels).chain(expressions).collect::<Vec<_>>().join(" "))
+}
+
+/// As `kubectl get -l` has it.
+fn expression(expression: &LabelExpression) -> String {
+    let (key, values) = (&expression.key, expression.values.join(","));
+    match expression.operator {
+        LabelOperator::In => format!("label:{key} in ({values})"),
+        LabelOperator::NotIn => format!("label:{key} notin ({values})"),
+        LabelOperator::Exists => format!("label:{key}"),
+        LabelOperator::DoesNotExist => format!("label:!{key}"),
+    }
 }
 
 fn list_of<T: ToString>(items: &[T]) -> String {

@@ -10,7 +10,10 @@ mod status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use cluster::{ClusterEndpoints, ClusterMap, NodeEvent, NodeState, NodeStatus, OfNode};
+pub use cluster::{
+    ClusterEndpoints, ClusterMap, ClusterPolicy, HubStatus, NodeEvent, NodeState, NodeStatus, NodeTotals,
+    OfNode, OffenderStatus,
+};
 pub use cni::{CniAttachment, CniGarbage, CniValid};
 pub use endpoint::{Count, Counters, Endpoint, EndpointPatch, EndpointState, Interface};
 pub use event::{Action, ActionOutcome, Claimed, DropRecord, Event, Notice, Sender};

@@ -21,7 +21,7 @@ use crate::span::Span;
 
 pub use selector::glob;
 pub use terms::Policies;
-pub use validate::{PolicyError, PolicyErrors, PolicyMistake};
+pub use validate::{MAX_POLICIES, PolicyError, PolicyErrors, PolicyMistake};
 
 /// Pods of this namespace keep a cluster alive: they are ended only by a policy that names it.
 pub const VITAL_NAMESPACE: &str = "kube-system";

@@ -14,7 +14,7 @@ impl Core {
             .fleet
             .sources()
             .flat_map(|source| source.containers.values().map(move |known| (source, known)))
-            .filter(|(_, known)| expects(known, port.bridge).next().is_some())
+            .filter(|(_, known)| port.bridge.is_some_and(|bridge| expects(known, bridge).next().is_some()))
             .map(|(source, known)| (source.name.clone(), known.container.id.clone()))
             .collect();
         if expected.is_empty() {
@@ -32,7 +32,7 @@ impl Core {
             index: anchor.ifindex,
             name: link.name.clone(),
         };
-        let bridge = port.bridge;
+        let Some(bridge) = port.bridge else { return };
         for (source, id) in expected {
             let Some(known) = self.fleet.source(&source).and_then(|source| source.containers.get(&id)) else {
                 continue;

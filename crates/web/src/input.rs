@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 
-use super::problem::Refusal;
+use crate::problem::Refusal;
 
 /// The largest body taken: ten thousand endpoints with labels fit.
 pub const BODY_LIMIT_BYTES: usize = 8 << 20;
@@ -19,7 +19,7 @@ pub const BODY_LIMIT_BYTES: usize = 8 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads a whole body, within [`BODY_LIMIT_BYTES`] and [`BODY_TIMEOUT`].
-pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
+pub async fn read(body: Body) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::too_large(format!("the body is over {BODY_LIMIT_BYTES} bytes; send it in parts"));
     // A declared length is refused before its first byte is read.
@@ -47,7 +47,7 @@ fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Reads a JSON body.
-pub(super) async fn json<T: DeserializeOwned>(body: Body, what: &str) -> Result<T, Refusal> {
+pub async fn json<T: DeserializeOwned>(body: Body, what: &str) -> Result<T, Refusal> {
     parse(&read(body).await?, what)
 }
 
@@ -62,7 +62,7 @@ fn not_that(what: &str, error: &serde_json::Error) -> Refusal {
 }
 
 /// One object or an array of them.
-pub(super) enum OneOrMany<T> {
+pub enum OneOrMany<T> {
     /// An object.
     One(T),
     /// An array.
@@ -71,7 +71,7 @@ pub(super) enum OneOrMany<T> {
 
 impl<T: DeserializeOwned> OneOrMany<T> {
     /// Parses either; an array's errors say which item, counted from 0.
-    pub(super) fn parse(bytes: &[u8], what: &str) -> Result<Self, Refusal> {
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self, Refusal> {
         if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
             return parse(bytes, what).map(Self::One);
         }
@@ -103,7 +103,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<'_, T> {
 }
 
 /// The `{id}` or `{name}` of a path, percent-decoded.
-pub(super) struct Id(pub String);
+pub struct Id(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Refusal;
@@ -118,7 +118,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters: a name as one part of a path.
-pub(super) fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -131,7 +131,7 @@ pub(super) fn encode(text: &str) -> String {
 }
 
 /// The query of a URI; an unknown key is refused.
-pub(super) struct Options<T>(pub T);
+pub struct Options<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Options<T> {
     type Rejection = Refusal;
