@@ -133,7 +133,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, app: &App) -> fmt::Result {
 }
 
 /// So that a test may look at it without a scrape.
-#[must_use]
+#[cfg(test)]
 pub fn text(app: &Arc<App>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.

@@ -101,6 +101,23 @@ impl Running {
     }
 }
 
+/// What tasks share.
+struct Parts {
+    client: Client,
+    options: Options,
+    identity: Identity,
+    own: Own,
+    world: World,
+    troubles: Troubles,
+    bus: Bus,
+    counters: Counters,
+    leadership: Leadership,
+    announcer: Announcer,
+    peers: Peers,
+    liveness: Liveness,
+    board: reaper::Board,
+}
+
 /// Starts everything.
 async fn start(options: Options, stopping: watch::Receiver<bool>) -> Result<Running, HubError> {
     let client = client::connect(options.kubeconfig.as_deref()).await?;
@@ -108,89 +125,116 @@ async fn start(options: Options, stopping: watch::Receiver<bool>) -> Result<Runn
     let listener = Listener::bind(&options.listen.to_string(), open_server_config(&identity)?, None).await?;
     let plain = TcpListener::bind(options.metrics_listen).await;
     let plain = plain.map_err(|source| HubError::Listen { address: options.metrics_listen, source })?;
-
-    let (world, troubles, bus, counters) =
-        (World::default(), Troubles::default(), Bus::default(), Counters::default());
-    let own = Own { namespace: options.namespace.clone(), pod: options.pod.clone() };
+    let world = World::default();
     let (terms, leadership) = Leadership::new();
     let (announcer, announcements) = Announcer::new();
-    let (ended, hears_ended) = mpsc::unbounded_channel();
-    let (own_pods, hears_own) = watch::channel(Vec::new());
-    let board = reaper::Board::default();
-    let peers = Peers::new(world.clone(), identity.clone());
-    let liveness = Liveness::default();
-    let app = Arc::new(App {
-        world: world.clone(),
-        peers: peers.clone(),
-        liveness: liveness.clone(),
-        leadership: leadership.clone(),
-        bus: bus.clone(),
-        counters: counters.clone(),
-        troubles: troubles.clone(),
-        offenders: Arc::clone(&board),
-        about: Arc::new(About {
-            pod: options.pod.clone(),
-            started: wall(),
-            dry_run: options.dry_run,
-            per_minute: options.terminations_per_minute,
-        }),
-        streams: Arc::new(Semaphore::new(api::MAX_STREAMS)),
-        followed: Arc::new(Semaphore::new(api::MAX_FOLLOWED)),
-    });
-
-    let mut going = JoinSet::new();
-    going.spawn(reading::maps(client.clone(), world.clone(), troubles.clone()));
-    going.spawn(reading::nodes(client.clone(), world.clone(), troubles.clone()));
-    going.spawn(reading::policies(client.clone(), world.clone(), troubles.clone()));
-    going.spawn(reading::namespaces(client.clone(), world.clone(), troubles.clone()));
-    going.spawn(reading::rules(world.clone(), troubles.clone()));
-    going.spawn(definitions::run(client.clone(), troubles.clone()));
-    going.spawn(announce::run(
-        client.clone(),
-        options.pod.clone(),
-        announcer.clone(),
-        announcements,
-        troubles.clone(),
-    ));
-    let certificate = identity.pem().to_owned();
-    let all_own = own::run(client.clone(), own.clone(), certificate, leadership.clone(), own_pods, troubles.clone());
-    going.spawn(all_own);
-    going.spawn(say_troubles(client.clone(), own.clone(), troubles.clone(), announcer.clone()));
-    going.spawn(liveness.run(world.clone(), peers, bus.clone()));
-    let reaper = Reaper {
-        world: world.clone(),
-        leadership: leadership.clone(),
-        own,
-        dry_run: options.dry_run,
-        per_minute: options.terminations_per_minute,
-        announcer: announcer.clone(),
-        bus,
-        counters,
-        troubles: troubles.clone(),
-        board,
-        ended,
-    };
-    going.spawn(reaper::run(client.clone(), reaper));
-    let writer = Writer {
+    let parts = Parts {
+        own: Own { namespace: options.namespace.clone(), pod: options.pod.clone() },
+        peers: Peers::new(world.clone(), identity.clone()),
+        troubles: Troubles::default(),
+        bus: Bus::default(),
+        counters: Counters::default(),
+        liveness: Liveness::default(),
+        board: reaper::Board::default(),
+        client,
+        options,
+        identity,
         world,
         leadership,
-        own: hears_own,
         announcer,
-        troubles: troubles.clone(),
-        ended: hears_ended,
     };
-    going.spawn(status::run(client.clone(), writer));
-
+    let mut going = JoinSet::new();
+    parts.read(&mut going);
+    parts.work(&mut going, announcements);
     let mut finishing = JoinSet::new();
-    let place = (client.clone(), options.namespace);
+    let place = (parts.client.clone(), parts.options.namespace.clone());
+    let (pod, timing) = (parts.options.pod.clone(), parts.options.timing);
     let stop = stopped(stopping.clone());
-    finishing.spawn(election::run(place, options.pod, options.timing, terms, troubles.clone(), stop));
-    let gate = Gate::of_cluster(client, troubles);
+    finishing.spawn(election::run(place, pod, timing, terms, parts.troubles.clone(), stop));
+    let (app, gate) = (parts.app(), Gate::of_cluster(parts.client.clone(), parts.troubles.clone()));
     let health = api::health_router(Arc::clone(&app));
     finishing.spawn(serve(TlsEndpoint(listener), api::router(app, gate), stopped(stopping.clone())));
     finishing.spawn(serve(PlainEndpoint(plain), health, stopped(stopping)));
-    tracing::info!(listen = %options.listen, metrics = %options.metrics_listen, "the hub runs");
+    let Options { listen, metrics_listen, .. } = parts.options;
+    tracing::info!(%listen, metrics = %metrics_listen, "the hub runs");
     Ok(Running { finishing, _going: going })
+}
+
+impl Parts {
+    /// Tasks that keep up to date what is known.
+    fn read(&self, going: &mut JoinSet<()>) {
+        let all = || (self.client.clone(), self.world.clone(), self.troubles.clone());
+        let (client, world, troubles) = all();
+        going.spawn(reading::maps(client, world, troubles));
+        let (client, world, troubles) = all();
+        going.spawn(reading::nodes(client, world, troubles));
+        let (client, world, troubles) = all();
+        going.spawn(reading::policies(client, world, troubles));
+        let (client, world, troubles) = all();
+        going.spawn(reading::namespaces(client, world, troubles));
+        let (client, world, troubles) = all();
+        going.spawn(reading::rules(world, troubles.clone()));
+        going.spawn(definitions::run(client, troubles));
+        going.spawn(self.liveness.clone().run(self.world.clone(), self.peers.clone(), self.bus.clone()));
+    }
+
+    /// Tasks that do something with it.
+    fn work(&self, going: &mut JoinSet<()>, announcements: mpsc::Receiver<Announcement>) {
+        let (ended, hears_ended) = mpsc::unbounded_channel();
+        let (own_pods, hears_own) = watch::channel(Vec::new());
+        let (client, troubles) = (self.client.clone(), self.troubles.clone());
+        let instance = self.options.pod.clone();
+        going.spawn(announce::run(client, instance, self.announcer.clone(), announcements, troubles));
+        let (client, troubles) = (self.client.clone(), self.troubles.clone());
+        let certificate = self.identity.pem().to_owned();
+        going.spawn(own::run(client, self.own.clone(), certificate, self.leadership.clone(), own_pods, troubles));
+        let (client, troubles) = (self.client.clone(), self.troubles.clone());
+        going.spawn(say_troubles(client, self.own.clone(), troubles, self.announcer.clone()));
+        let reaper = Reaper {
+            world: self.world.clone(),
+            leadership: self.leadership.clone(),
+            own: self.own.clone(),
+            dry_run: self.options.dry_run,
+            per_minute: self.options.terminations_per_minute,
+            announcer: self.announcer.clone(),
+            bus: self.bus.clone(),
+            counters: self.counters.clone(),
+            troubles: self.troubles.clone(),
+            board: Arc::clone(&self.board),
+            ended,
+        };
+        going.spawn(reaper::run(self.client.clone(), reaper));
+        let writer = Writer {
+            world: self.world.clone(),
+            leadership: self.leadership.clone(),
+            own: hears_own,
+            announcer: self.announcer.clone(),
+            troubles: self.troubles.clone(),
+            ended: hears_ended,
+        };
+        going.spawn(status::run(self.client.clone(), writer));
+    }
+
+    fn app(&self) -> Arc<App> {
+        Arc::new(App {
+            world: self.world.clone(),
+            peers: self.peers.clone(),
+            liveness: self.liveness.clone(),
+            leadership: self.leadership.clone(),
+            bus: self.bus.clone(),
+            counters: self.counters.clone(),
+            troubles: self.troubles.clone(),
+            offenders: Arc::clone(&self.board),
+            about: Arc::new(About {
+                pod: self.options.pod.clone(),
+                started: wall(),
+                dry_run: self.options.dry_run,
+                per_minute: self.options.terminations_per_minute,
+            }),
+            streams: Arc::new(Semaphore::new(api::MAX_STREAMS)),
+            followed: Arc::new(Semaphore::new(api::MAX_FOLLOWED)),
+        })
+    }
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

@@ -108,12 +108,6 @@ impl Asking {
     }
 }
 
-/// Whether the API server forbade it.
-#[must_use]
-pub fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403)
-}
-
 fn in_words(error: &kube::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -152,7 +146,6 @@ mod tests {
             asking.failed(&error),
             "RBAC gives the hub no right to delete pods (403): apply the chart's ClusterRole portcullis-hub"
         );
-        assert!(is_forbidden(&error));
         assert_eq!(cut(&"x\n".repeat(300)).chars().count(), MOST_SHOWN + 1);
     }
 

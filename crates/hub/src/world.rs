@@ -26,6 +26,8 @@ struct Inner {
     drafts: watch::Sender<u64>,
     rules: watch::Sender<Arc<Rules>>,
     read: [AtomicBool; 4],
+    /// The policies may have changed without us.
+    policies_stale: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ impl Default for World {
             drafts: watch::channel(0).0,
             rules: watch::channel(Arc::default()).0,
             read: Default::default(),
+            policies_stale: AtomicBool::new(false),
         }))
     }
 }
@@ -143,9 +146,18 @@ impl World {
         self.0.read.get(part as usize).is_some_and(|read| read.load(Ordering::Acquire))
     }
 
-    /// Whether everything has been read that decisions need.
+    /// A part is (not) followed just now.
+    pub fn set_followed(&self, part: Part, followed: bool) {
+        if part == Part::Policies && self.0.policies_stale.swap(!followed, Ordering::AcqRel) == followed {
+            // Whoever waited for it looks again.
+            self.0.drafts.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Whether everything has been read that decisions need, and the policies are as they are now.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        [Part::Maps, Part::Policies, Part::Namespaces].into_iter().all(|part| self.is_read(part))
+        !self.0.policies_stale.load(Ordering::Acquire)
+            && [Part::Maps, Part::Policies, Part::Namespaces].into_iter().all(|part| self.is_read(part))
     }
 }

@@ -12,6 +12,8 @@ mod nodes;
 mod openapi;
 mod serve;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The description of the API, made from the handlers and types themselves.
 
 use axum::Json;
-use portcullis_policy::api::{NodeEvent, Problem};
+use portcullis_policy::api::{Event, NodeEvent, Problem};
 use utoipa::{OpenApi, ToResponse};
 
 #[derive(ToResponse)]
@@ -42,7 +42,7 @@ pub(super) struct Unavailable(#[expect(dead_code, reason = "only its schema is u
         super::status::policies,
         super::nodes::list
     ),
-    components(schemas(NodeEvent, Problem), responses(Invalid, NotFound, Conflict, Unavailable))
+    components(schemas(Event, NodeEvent, Problem), responses(Invalid, NotFound, Conflict, Unavailable))
 )]
 struct Document;
 

@@ -113,8 +113,9 @@ impl Candidate {
                 self.seen = Some(Seen { record, version, at: now });
                 None
             }
-            // What was certain before stays so: only time takes it away.
-            Answer::Conflict | Answer::Failed => None,
+            // What was certain before stays so: only time takes it away, and seeing that another one holds it.
+            Answer::Conflict => Some(Ask::Read),
+            Answer::Failed => None,
         }
     }
 

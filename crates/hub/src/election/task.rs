@@ -60,8 +60,8 @@ fn tell(terms: &watch::Sender<Term>, term: Term) {
 
 async fn attempt(candidate: &mut Candidate, clerk: &mut Clerk) {
     let mut ask = candidate.next(&wall());
-    // Reading, then writing; whatever more there were would only repeat that.
-    for _ in 0..2 {
+    // A renewal, reading why it was refused, then writing; whatever more there were would only repeat that.
+    for _ in 0..3 {
         let sent = now();
         let answer = clerk.answer(ask).await;
         match candidate.heard(sent, now(), answer, &wall()) {

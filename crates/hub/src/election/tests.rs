@@ -36,7 +36,7 @@ impl Server {
 fn attempt(candidate: &mut Candidate, server: &mut Server, now: Moment) {
     let wall = format!("{now:?} of {candidate:p}");
     let mut ask = candidate.next(&wall);
-    for _ in 0..2 {
+    for _ in 0..3 {
         let answer = server.answer(ask);
         match candidate.heard(now, now, answer, &wall) {
             Some(next) => ask = next,
@@ -139,7 +139,7 @@ proptest! {
             let clock = |who: usize, time: Duration| time + Duration::from_millis(offsets[who]);
             let wall = format!("{time:?}");
             let mut ask = candidates[who].next(&wall);
-            for _ in 0..2 {
+            for _ in 0..3 {
                 let sent = clock(who, time);
                 let mut answer = match fate {
                     0 => Answer::Failed,

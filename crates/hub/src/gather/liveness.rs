@@ -118,6 +118,12 @@ impl Liveness {
         inner.totals.retain(|node| map.get(node).is_some());
     }
 
+    /// A node's agent has answered so.
+    #[cfg(test)]
+    pub fn tell(&self, node: &str, counters: Counters) {
+        self.told(&Bus::default(), node, Ok(Pulse { version: "0.1.0".to_owned(), counters }));
+    }
+
     /// Sums of what the agents count.
     #[must_use]
     pub fn totals(&self) -> Totals {

@@ -11,7 +11,7 @@ mod pool;
 mod row;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 pub mod watch;
 

@@ -116,7 +116,13 @@ impl Row {
     /// Addresses that nobody else should have: whole ones, that go beyond their link, and are the pod's own.
     pub fn own_addresses(&self) -> impl Iterator<Item = std::net::IpAddr> {
         let hosts = self.state != MapState::HostNetwork && self.state != MapState::Shared;
-        let own = |address: &&Address| address.is_host() && !address.is_link_local() && !address.is_loopback();
+        let own = |address: &&Address| {
+            let beyond = match address.ip() {
+                std::net::IpAddr::V4(ip) => !ip.is_link_local(),
+                std::net::IpAddr::V6(_) => !address.is_link_local(),
+            };
+            address.is_host() && beyond && !address.is_loopback()
+        };
         self.addresses.iter().filter(move |_| hosts).filter(own).map(Address::ip)
     }
 

@@ -175,8 +175,12 @@ async fn follow_part<T: DeserializeOwned + Send + 'static>(
                     };
                     // What was read once is known, if no longer up to date.
                     troubles.set(&name, why, !world.is_read(part));
+                    world.set_followed(part, false);
                 }
-                Change::All(_) | Change::Back => troubles.clear(&name),
+                Change::All(_) | Change::Back => {
+                    troubles.clear(&name);
+                    world.set_followed(part, true);
+                }
                 Change::Put(_) | Change::Gone(_) => {}
             }
             let all = matches!(change, Change::All(_));

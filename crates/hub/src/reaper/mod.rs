@@ -6,6 +6,8 @@
 mod ask;
 mod decide;
 mod facts;
+#[cfg(test)]
+mod faults;
 mod limit;
 mod owners;
 mod sentence;

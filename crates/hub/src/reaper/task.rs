@@ -83,6 +83,8 @@ pub async fn run(client: Client, reaper: Reaper) {
     let mut rules = desk.reaper.world.follow_rules();
     let mut leadership = desk.reaper.leadership.clone();
     let mut led = false;
+    // What was there before anybody heard of changes.
+    desk.renew();
     loop {
         let leads = desk.leads();
         if leads && !led {

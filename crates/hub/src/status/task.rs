@@ -60,7 +60,7 @@ pub async fn run(client: Client, mut writer: Writer) {
             policy = writer.ended.recv() => {
                 let Some(policy) = policy else { break };
                 writer.count(&mut terminated, &policy);
-                due = due.min(Instant::now() + SETTLE);
+                due = due.min(Instant::now() + SOON);
             }
             changed = changes.changed() => {
                 if changed.is_err() { return }

@@ -9,6 +9,7 @@ mod schema;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use endpoint_map::{
@@ -40,7 +41,8 @@ pub fn fingerprint(definition: &CustomResourceDefinition) -> Option<&str> {
     definition.metadata.annotations.as_ref()?.get(FINGERPRINT).map(String::as_str)
 }
 
-fn signed(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+fn signed(definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut definition = without_empty_defaults(definition);
     // What cannot be written cannot be told apart either.
     let text = serde_json::to_vec(&definition.spec).unwrap_or_default();
     let digest = Sha256::digest(&text);
@@ -49,6 +51,40 @@ fn signed(mut definition: CustomResourceDefinition) -> CustomResourceDefinition 
     let labels = definition.metadata.labels.get_or_insert_default();
     labels.insert("app.kubernetes.io/name".to_owned(), "portcullis".to_owned());
     definition
+}
+
+/// Without defaults that say no more than their absence: API servers of 1.20 refuse an empty text as one.
+fn without_empty_defaults(definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let Ok(mut value) = serde_json::to_value(&definition) else { return definition };
+    if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
+        versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema")).for_each(strip);
+    }
+    serde_json::from_value(value).unwrap_or(definition)
+}
+
+fn strip(schema: &mut Value) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    if schema.get("default").is_some_and(is_empty) {
+        schema.remove("default");
+    }
+    for (word, inner) in schema {
+        match (word.as_str(), inner) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(strip),
+            ("items" | "additionalProperties", inner) => strip(inner),
+            _ => {}
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(value) => value.as_f64() == Some(0.0),
+        Value::String(value) => value.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(values) => values.values().all(is_empty),
+    }
 }
 
 /// Every definition as YAML documents, as `kubectl apply -f -` takes them.

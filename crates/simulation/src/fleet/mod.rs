@@ -272,8 +272,7 @@ impl Fleet<'_> {
                 continue;
             };
             self.told.at_rest += self.sizes.object(object.rows, object.status.offenders.len());
-            let mut wanted = node.wanted(self.plan.detail);
-            portcullis_kubernetes::publish::fit(&mut wanted);
+            let wanted = node.wanted(self.plan.detail);
             self.told.wrong += u32::from(!same_content(&object.status, &wanted));
         }
         self.told.ages.sort_by(f64::total_cmp);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_kubernetes::crd::EndpointMapStatus;
-use portcullis_kubernetes::publish::{Next, Outcome, Publisher};
+use portcullis_kubernetes::publish::{Next, Outcome, Publisher, fit, same_content};
 
 use crate::content::{self, Content, Detail};
 
@@ -114,7 +114,6 @@ impl Node {
         if !self.up {
             return None;
         }
-        self.stale.get_or_insert(now);
         let urgent = self.content.offenders != self.offenders;
         let due = self.offered.map(|last| last + PAUSE).filter(|due| *due > now && !urgent);
         if due.is_some() {
@@ -124,7 +123,11 @@ impl Node {
         self.look_due = false;
         self.offered = Some(now);
         self.offenders.clone_from(&self.content.offenders);
-        self.said = Some(Arc::new(content::status(self.number, &self.content, detail)));
+        let said = self.wanted(detail);
+        // What goes back to what it was needs no writing.
+        let written = self.object.as_ref().is_some_and(|object| same_content(&object.status, &said));
+        self.stale = if written { None } else { self.stale.or(Some(now)) };
+        self.said = Some(Arc::new(said));
         self.offer.clone_from(&self.said);
         None
     }
@@ -172,6 +175,8 @@ impl Node {
 
     /// What is so now, as it would be written.
     pub fn wanted(&self, detail: Detail) -> EndpointMapStatus {
-        content::status(self.number, &self.content, detail)
+        let mut wanted = content::status(self.number, &self.content, detail);
+        fit(&mut wanted);
+        wanted
     }
 }

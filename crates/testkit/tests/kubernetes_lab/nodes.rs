@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use portcullis_testkit::kube::{Cluster, ClusterOptions};
+use portcullis_testkit::kube::{Cluster, ClusterOptions, PORTCULLIS_IMAGE};
 use portcullis_testkit::{IMAGE, Namespace, ping, wait_until};
 use serde_json::{Value, json};
 
@@ -165,4 +165,23 @@ fn daemons_come_back_and_so_does_a_node() {
     let tags = vec![cluster.node(1).tag().to_owned()];
     drop(cluster);
     nothing_left(&tags);
+}
+
+#[test]
+fn the_real_binary_runs_in_a_pod() {
+    let cluster = ClusterOptions::default().portcullis().start().unwrap();
+    let control = cluster.control();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "version"},
+        "spec": {"restartPolicy": "Never", "hostNetwork": true,
+            "containers": [{"name": "main", "image": PORTCULLIS_IMAGE, "args": ["--version"],
+                "command": ["/usr/local/bin/portcullis"], "securityContext": {"privileged": true},
+                "volumeMounts": [{"name": "run", "mountPath": "/run/portcullis"}]}],
+            "volumes": [{"name": "run",
+                "hostPath": {"path": "/run/portcullis", "type": "DirectoryOrCreate"}}]}});
+    control.send("POST", PODS, Some(&pod)).unwrap();
+    let done = |pod: &Value| pod["status"]["phase"] == "Succeeded";
+    control.wait_object(&format!("{PODS}/version"), "done", done).unwrap();
+    assert!(control.kubectl(&["logs", "version"]).unwrap().starts_with("portcullis "));
+    // What a pod makes on its node is the node's.
+    assert!(cluster.node(1).outside("/run/portcullis").unwrap().is_dir());
 }

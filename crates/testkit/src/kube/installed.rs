@@ -1,0 +1,82 @@
+//! Portcullis in a cluster, installed by its own chart.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use portcullis_policy::api::{ContainerMap, Endpoint};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Cluster, Node, PORTCULLIS_IMAGE};
+use crate::http;
+use crate::process::checked_output;
+
+/// Where the chart puts it.
+pub const SYSTEM: &str = "portcullis-system";
+
+/// The chart as Helm renders it for the tests' API server, with these values.
+pub fn rendered(set: &[&str]) -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the workspace")?;
+    let fetched = checked_output(&mut Command::new(root.join("crates/deploy-check/helm")))?;
+    let helm = fetched.lines().last().context("no helm")?.to_owned();
+    let mut command = Command::new(helm);
+    command.args(["template", "portcullis"]).arg(root.join("deploy/helm/portcullis"));
+    command.args(["--namespace", SYSTEM, "--kube-version", "v1.20.2", "--no-hooks"]);
+    command.args(set.iter().flat_map(|value| ["--set", value]));
+    checked_output(&mut command)
+}
+
+impl Cluster {
+    /// Installs the chart with these values besides the image, and waits until every part is ready. The nodes need
+    /// the image ([`super::ClusterOptions::portcullis`]).
+    pub fn install(&self, set: &[&str]) -> Result<()> {
+        let (repository, tag) = PORTCULLIS_IMAGE.rsplit_once(':').context("an image's name")?;
+        let image = [format!("image.repository={repository}"), format!("image.tag={tag}")];
+        let fixed = ["image.pullPolicy=Never", "namespace.create=true"];
+        let set: Vec<&str> = image.iter().map(String::as_str).chain(fixed).chain(set.iter().copied()).collect();
+        let control = self.control();
+        control.apply(&rendered(&set)?)?;
+        control.wait_rollout(SYSTEM, "daemonset/portcullis-agent").with_context(|| self.news())?;
+        control.wait_rollout(SYSTEM, "deployment/portcullis-hub").with_context(|| self.news())
+    }
+
+    /// What our parts and the cluster say, for a test that fails.
+    #[must_use]
+    pub fn news(&self) -> String {
+        let ask = |arguments: &[&str]| self.control().kubectl(arguments).unwrap_or_else(|error| format!("{error:#}\n"));
+        let mut text = ask(&["-n", SYSTEM, "get", "pods", "-o", "wide"]);
+        text += &ask(&["-n", SYSTEM, "get", "events", "--sort-by=.lastTimestamp"]);
+        for part in ["agent", "hub"] {
+            let label = format!("app.kubernetes.io/component={part}");
+            text += &ask(&["-n", SYSTEM, "logs", "--prefix", "--all-containers", "--tail=60", "-l", &label]);
+        }
+        text
+    }
+}
+
+impl Node {
+    /// Asks the agent of this node, by its socket.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, String)> {
+        let answer = http::request(&self.outside("/run/portcullis/portcullis.sock")?, method, path, body)?;
+        Ok((answer.status, answer.text))
+    }
+
+    fn get_of_agent<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let (status, text) = self.ask("GET", path, None)?;
+        if status != 200 {
+            bail!("GET {path} of {}: {status} {text}", self.name());
+        }
+        serde_json::from_str(&text).with_context(|| text)
+    }
+
+    /// The agent's endpoint of this name (`namespace/pod`).
+    pub fn endpoint(&self, name: &str) -> Result<Endpoint> {
+        self.get_of_agent(&format!("/api/v1/endpoints/{}", name.replace('/', "%2F")))
+    }
+
+    /// The agent's map.
+    pub fn map(&self) -> Result<ContainerMap> {
+        self.get_of_agent("/api/v1/map")
+    }
+}
