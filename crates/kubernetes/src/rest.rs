@@ -53,7 +53,9 @@ impl Trouble {
 
     /// The server has the state as of that version no more, or not yet: everything must be read anew.
     pub fn is_expired(&self) -> bool {
-        self.status == Some(410) || self.reason == "Expired" || self.why.contains("Too large resource version")
+        self.status == Some(410)
+            || self.reason == "Expired"
+            || self.why.contains("Too large resource version")
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -67,7 +69,9 @@ impl Trouble {
         let said = cut(&status.message, MOST_SHOWN);
         let why = match code {
             401 => format!("the API server does not accept our credentials for {verb} on {resource} (401)"),
-            403 => format!("RBAC gives no right to {verb} {resource} (403): apply the chart's {role} ({said})"),
+            403 => {
+                format!("RBAC gives no right to {verb} {resource} (403): apply the chart's {role} ({said})")
+            }
             404 => format!(
                 "the API server has nothing to {verb} at {resource} (404): are the chart's definitions and objects installed?"
             ),
@@ -171,8 +175,8 @@ pub(crate) async fn begin(
     }
     let asked = retry_after(response.headers());
     let body = collect(response, doing).await.unwrap_or_default();
-    let told: Status =
-        serde_json::from_slice(&body).unwrap_or_else(|_| Status::failure(&String::from_utf8_lossy(&body), ""));
+    let told: Status = serde_json::from_slice(&body)
+        .unwrap_or_else(|_| Status::failure(&String::from_utf8_lossy(&body), ""));
     let trouble = Trouble::of_status(&told.with_code(status.as_u16()), doing);
     Err(Trouble { retry_after: asked.or(trouble.retry_after), ..trouble })
 }
@@ -186,9 +190,9 @@ async fn collect(response: Response<Body>, doing: Doing) -> Result<Bytes, Troubl
     let Doing { verb, resource, .. } = doing;
     match Limited::new(response.into_body(), MOST_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Trouble::said(format!("the API server answered {verb} {resource} with more than {MOST_BYTES} bytes")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Trouble::said(format!(
+            "the API server answered {verb} {resource} with more than {MOST_BYTES} bytes"
+        ))),
         Err(error) => {
             Err(Trouble::said(format!("the API server's answer to {verb} {resource} broke off: {error}")))
         }

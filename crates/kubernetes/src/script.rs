@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::{Full, StreamBody, combinators::UnsyncBoxBody};
 use http_body_util::{BodyExt, Empty};
+use http_body_util::{Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use hyper::{Method, Request, Response, StatusCode, header};
 use kube::Client;

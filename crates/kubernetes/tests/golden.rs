@@ -1,5 +1,7 @@
 //! The definitions as files: changes show in review, and the chart installs the same. `BLESS=1 cargo test` renews them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 use portcullis_kubernetes::crd;
@@ -10,7 +12,11 @@ fn compare(path: &Path, actual: &str) {
         std::fs::write(path, actual).unwrap();
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(expected == actual, "{} is out of date; look at the change, then BLESS=1 renews it", path.display());
+    assert!(
+        expected == actual,
+        "{} is out of date; look at the change, then BLESS=1 renews it",
+        path.display()
+    );
 }
 
 #[test]
@@ -22,11 +28,12 @@ fn definitions() {
 /// One file for each kind, and no others.
 #[test]
 fn the_chart_installs_the_same() {
-    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/helm/portcullis/files/crds"));
+    let directory =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/helm/portcullis/files/crds"));
     let mut expected: Vec<PathBuf> = Vec::new();
     for definition in crd::all() {
         let path = directory.join(format!("{}.yaml", definition.spec.names.plural));
-        compare(&path, &serde_yaml_ng::to_string(&definition).unwrap());
+        compare(&path, &crd::yaml(&definition).unwrap());
         expected.push(path);
     }
     expected.sort();
@@ -34,6 +41,25 @@ fn the_chart_installs_the_same() {
         std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
     assert_eq!(found, expected);
+}
+
+/// YAML 1.1, which kubectl and Helm read, has more words for true and false.
+#[test]
+fn what_is_text_stays_text() {
+    let text = crd::to_yaml().unwrap();
+    assert!(text.contains("- \"off\"\n"));
+    for line in text.lines() {
+        let value = line.trim().trim_start_matches("- ").rsplit(": ").next().unwrap();
+        assert!(!["on", "off", "yes", "no", "y", "n"].contains(&value), "{line}");
+    }
+    let read: Vec<serde_json::Value> = text
+        .split("---\n")
+        .filter(|document| !document.is_empty())
+        .map(|document| serde_yaml_ng::from_str(document).unwrap())
+        .collect();
+    let written: Vec<serde_json::Value> =
+        crd::all().iter().map(|one| serde_json::to_value(one).unwrap()).collect();
+    assert_eq!(read, written);
 }
 
 /// What a structural schema must not have, and what every object of ours has.

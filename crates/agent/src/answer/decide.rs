@@ -46,8 +46,7 @@ pub fn decide(case: &Case, cgroup: Option<&str>, own: &Own, permit: impl FnOnce(
         return plan(ActionOutcome::Done, true, case.spared.clone());
     }
     if case.is_of_cluster {
-        let why = "only the cluster's hub may end a pod, and it is asked to";
-        return plan(ActionOutcome::Requested, true, Some(why.to_owned()));
+        return plan(ActionOutcome::Requested, true, None);
     }
     let Some(tenant) = offender(&case.tenants, cgroup) else {
         let why = "no source knows a container behind it that could be ended";

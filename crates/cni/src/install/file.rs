@@ -41,6 +41,17 @@ pub(super) fn replace(
     content: &[u8],
     finish: impl FnOnce(&File) -> io::Result<()>,
 ) -> Result<(), InstallError> {
+    replace_with(path, |new| {
+        new.write_all(content)?;
+        finish(new)
+    })
+}
+
+/// The same with whatever `write` puts into it.
+pub(super) fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), InstallError> {
     let failed = |source| InstallError::Io { what: "write", path: path.to_owned(), source };
     let directory = path.parent().unwrap_or(Path::new("/"));
     // The name has none of the endings that runtimes read.
@@ -49,8 +60,7 @@ pub(super) fn replace(
         .suffix(".new")
         .tempfile_in(directory)
         .map_err(failed)?;
-    new.write_all(content).map_err(failed)?;
-    finish(new.as_file()).map_err(failed)?;
+    write(new.as_file_mut()).map_err(failed)?;
     new.as_file().sync_all().map_err(failed)?;
     new.persist(path).map_err(|error| failed(error.error))?;
     // The rename itself lasts when the directory is written; where that fails the file is there all the same.

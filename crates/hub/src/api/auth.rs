@@ -26,6 +26,8 @@ use crate::troubles::{Asking, Troubles};
 
 /// Tokens that are ours to take have this audience.
 pub const AUDIENCE: &str = "portcullis-hub";
+/// Before the path, in rights: what begins with `/api/` every account of a cluster may get (`system:discovery`).
+pub const RIGHTS: &str = "/portcullis";
 /// How long the API server's word counts.
 const FRESH: Duration = Duration::from_secs(10);
 /// Words that are remembered.
@@ -236,6 +238,7 @@ impl Reviews for OfCluster {
         let troubles = self.troubles.clone();
         Box::pin(async move {
             let name = user.username.clone().unwrap_or_default();
+            let path = format!("{RIGHTS}{path}");
             let no = format!("{name} has no right to {verb} {path} (nonResourceURLs): bind ClusterRole portcullis-reader or portcullis-operator");
             let attributes = NonResourceAttributes { path: Some(path), verb: Some(verb) };
             let spec = SubjectAccessReviewSpec {

@@ -29,7 +29,11 @@ use super::schema;
     printcolumn(json_path = ".status.summary.bound", name = "Bound", type_ = "integer"),
     printcolumn(json_path = ".status.summary.quarantined", name = "Quarantined", type_ = "integer"),
     printcolumn(json_path = ".status.summary.offenders", name = "Offenders", type_ = "integer"),
-    printcolumn(json_path = ".status.conditions[?(@.type==\"Ready\")].status", name = "Ready", type_ = "string"),
+    printcolumn(
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        name = "Ready",
+        type_ = "string"
+    ),
     printcolumn(json_path = ".status.agent.version", name = "Version", type_ = "string", priority = 1),
     printcolumn(json_path = ".status.published", name = "Published", type_ = "date"),
     printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date")

@@ -29,7 +29,11 @@ use super::schema;
     printcolumn(json_path = ".spec.response", name = "Response", type_ = "string"),
     printcolumn(json_path = ".spec.priority", name = "Priority", type_ = "integer"),
     printcolumn(json_path = ".status.pods", name = "Pods", type_ = "integer"),
-    printcolumn(json_path = ".status.conditions[?(@.type==\"Accepted\")].status", name = "Accepted", type_ = "string"),
+    printcolumn(
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
+        name = "Accepted",
+        type_ = "string"
+    ),
     printcolumn(
         json_path = ".status.conditions[?(@.type==\"Accepted\")].message",
         name = "Message",

@@ -3,7 +3,9 @@
 //! A new one is one type in a file of its own, one line in [`all`], one golden file, and, where it says what should
 //! hold, one [`Intent`](crate::translate::Intent).
 
+#[allow(clippy::duplicated_attributes, reason = "columns may be of the same type")]
 pub mod endpoint_map;
+#[allow(clippy::duplicated_attributes, reason = "columns may be of the same type")]
 pub mod gate_policy;
 mod schema;
 
@@ -57,7 +59,10 @@ fn signed(definition: CustomResourceDefinition) -> CustomResourceDefinition {
 fn without_empty_defaults(definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let Ok(mut value) = serde_json::to_value(&definition) else { return definition };
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
-        versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema")).for_each(strip);
+        versions
+            .iter_mut()
+            .filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema"))
+            .for_each(strip);
     }
     serde_json::from_value(value).unwrap_or(definition)
 }
@@ -92,5 +97,24 @@ fn is_empty(value: &Value) -> bool {
 /// # Errors
 /// None that could happen with these types.
 pub fn to_yaml() -> Result<String, serde_yaml_ng::Error> {
-    all().iter().map(|definition| Ok(format!("---\n{}", serde_yaml_ng::to_string(definition)?))).collect()
+    all().iter().map(|definition| Ok(format!("---\n{}", yaml(definition)?))).collect()
+}
+
+/// One definition as a YAML document.
+///
+/// # Errors
+/// None that could happen with these types.
+pub fn yaml(definition: &CustomResourceDefinition) -> Result<String, serde_yaml_ng::Error> {
+    let text = serde_yaml_ng::to_string(definition)?;
+    Ok(text.lines().map(|line| quoted(line) + "\n").collect())
+}
+
+/// `kubectl` and Helm read YAML 1.1, where a bare `off` is no text but false.
+fn quoted(line: &str) -> String {
+    let at = line.rfind(": ").map(|at| at + 2).or_else(|| line.rfind("- ").map(|at| at + 2));
+    let Some((before, value)) = at.and_then(|at| line.split_at_checked(at)) else { return line.to_owned() };
+    match value.to_ascii_lowercase().as_str() {
+        "y" | "n" | "yes" | "no" | "on" | "off" => format!("{before}\"{value}\""),
+        _ => line.to_owned(),
+    }
 }

@@ -197,7 +197,8 @@ impl Book {
         }
         // Keys are in order of importance; of one reason, what was never said comes first.
         let ready = self.stories.iter_mut().filter(|(_, story)| story.dirty && story.due <= now);
-        let Some((key, story)) = ready.min_by_key(|((reason, _), story)| (*reason, story.made, story.due)) else {
+        let Some((key, story)) = ready.min_by_key(|((reason, _), story)| (*reason, story.made, story.due))
+        else {
             return Next::Idle;
         };
         self.tokens -= 1;

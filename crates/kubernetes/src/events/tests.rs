@@ -61,7 +61,10 @@ impl Play {
 fn a_flood_is_one_event_whose_count_grows() {
     let mut play = Play::new();
     for second in 1..=3600_u64 {
-        play.tell(pod(1), spoofed(&[("spoofed-ipv4", second * 30), ("spoofed-mac", second * 7), ("vlan", 0)]));
+        play.tell(
+            pod(1),
+            spoofed(&[("spoofed-ipv4", second * 30), ("spoofed-mac", second * 7), ("vlan", 0)]),
+        );
         play.pass(Duration::from_secs(1));
     }
     let creations = play.posts.iter().filter(|(_, post)| post.create).count();
@@ -88,7 +91,10 @@ fn what_is_said_again_is_no_news() {
         play.pass(Duration::from_secs(60));
     }
     assert_eq!(play.posts.len(), 1);
-    assert_eq!(play.posts[0].1.object["message"].as_str().unwrap().split(';').next(), Some("5 forged frames dropped: spoofed-ipv4 5"));
+    assert_eq!(
+        play.posts[0].1.object["message"].as_str().unwrap().split(';').next(),
+        Some("5 forged frames dropped: spoofed-ipv4 5")
+    );
     play.tell(pod(2), Note::Spoofed { counts: [("vlan".to_owned(), 1)].into(), mode: Mode::Audit });
     play.pass(Duration::ZERO);
     let note = play.posts[1].1.object["message"].as_str().unwrap().to_owned();

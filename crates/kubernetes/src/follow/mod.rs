@@ -117,8 +117,18 @@ pub(crate) async fn follow<T: DeserializeOwned + Send>(
 ) {
     let dice = Dice::new();
     let backoff = Backoff::new(timing.first_pause, timing.last_pause, dice.clone());
-    let mut follower =
-        Follower { client, target, timing, anew, news, dice, place: None, failing: false, fresh: false, due: None };
+    let mut follower = Follower {
+        client,
+        target,
+        timing,
+        anew,
+        news,
+        dice,
+        place: None,
+        failing: false,
+        fresh: false,
+        due: None,
+    };
     follower.run(backoff).await;
 }
 

@@ -77,7 +77,9 @@ async fn it_lists_in_pages_and_then_watches_from_there() {
     let mut play = play(Timing::default());
     let first = play.script.next().await;
     assert_eq!(first.uri, "/api/v1/things?limit=500&fieldSelector=spec.nodeName%3Dnode-1&resourceVersion=0");
-    first.json(&json!({"metadata": {"resourceVersion": "10", "continue": "abc=/+"}, "items": [thing("a", 3)]}));
+    first.json(
+        &json!({"metadata": {"resourceVersion": "10", "continue": "abc=/+"}, "items": [thing("a", 3)]}),
+    );
     let second = play.script.next().await;
     assert_eq!((second.query("continue"), second.query("resourceVersion")), (Some("abc%3D%2F%2B"), None));
     second.list("10", &[thing("b", 4)]);
@@ -237,7 +239,10 @@ async fn a_server_that_hangs_is_noticed() {
     assert_eq!(play.heard().await, News::Back);
     let again = play.script.next().await;
     let silence = began.elapsed();
-    assert!(again.is_watch() && silence >= Duration::from_secs(150) && silence < Duration::from_secs(200), "{silence:?}");
+    assert!(
+        again.is_watch() && silence >= Duration::from_secs(150) && silence < Duration::from_secs(200),
+        "{silence:?}"
+    );
     drop(stream);
 }
 

@@ -113,7 +113,8 @@ impl<T: DeserializeOwned + Send> Follower<'_, T> {
             }
         };
         if event.kind == "ERROR" {
-            let status: Status = serde_json::from_str(event.object.get()).map_err(|error| self.nonsense(&error))?;
+            let status: Status =
+                serde_json::from_str(event.object.get()).map_err(|error| self.nonsense(&error))?;
             return Err(Trouble::of_status(&status, self.target.doing("watch")).into());
         }
         let version: Result<Versioned, _> = serde_json::from_str(event.object.get());

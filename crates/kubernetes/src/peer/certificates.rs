@@ -95,8 +95,11 @@ pub async fn published(
     client: &Client,
     namespace: &str,
 ) -> Result<BTreeMap<String, CertificateDer<'static>>, String> {
-    let doing =
-        Doing { verb: "get", resource: "the ConfigMap portcullis-hub", role: "ClusterRole portcullis-reader" };
+    let doing = Doing {
+        verb: "get",
+        resource: "the ConfigMap portcullis-hub",
+        role: "ClusterRole portcullis-reader",
+    };
     let path = format!("{}/{CONFIG_MAP}", path(namespace));
     let body = get(client, &path, doing).await.map_err(|trouble| trouble.why)?;
     let map: ConfigMap = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
@@ -117,7 +120,8 @@ pub async fn publish(client: &Client, namespace: &str, pod: &str, pem: &str) -> 
     });
     // Each replica owns its own key. Names of pods are no longer than names of managers may be, but for a few.
     let manager: String = pod.chars().take(128).collect();
-    let path = format!("{}/{CONFIG_MAP}?fieldManager={}&force=true", path(namespace), crate::rest::encode(&manager));
+    let path =
+        format!("{}/{CONFIG_MAP}?fieldManager={}&force=true", path(namespace), crate::rest::encode(&manager));
     let sent = send(client, (Method::PATCH, &path, APPLY), &object, patching()).await;
     sent.map(drop).map_err(|trouble| trouble.why)
 }
@@ -173,9 +177,7 @@ mod tests {
             })
         };
         let [first, second] = ["hub-0", "hub-1"].map(|name| Identity::generate(name).unwrap());
-        let map = |version: u64, data: serde_json::Value| {
-            json!({"metadata": {"name": "portcullis-hub", "resourceVersion": version.to_string()}, "data": data})
-        };
+        let map = |version: u64, data: serde_json::Value| json!({"metadata": {"name": "portcullis-hub", "resourceVersion": version.to_string()}, "data": data});
         let list = script.next().await;
         assert!(list.uri.starts_with("/api/v1/namespaces/portcullis-system/configmaps?"), "{}", list.uri);
         assert_eq!(list.query("fieldSelector"), Some("metadata.name%3Dportcullis-hub"));
@@ -208,7 +210,10 @@ mod tests {
             prune(&client, "ns", |pod| pod == "hub-0").await.unwrap()
         });
         let write = script.next().await;
-        assert_eq!((write.query("fieldManager"), &write.body["data"]["hub-0.crt"]), (Some("hub-0"), &json!("PEM")));
+        assert_eq!(
+            (write.query("fieldManager"), &write.body["data"]["hub-0.crt"]),
+            (Some("hub-0"), &json!("PEM"))
+        );
         write.json(&json!({}));
         script.next().await.json(&json!({"data": {"hub-0.crt": "a", "hub-1.crt": "b", "note": "c"}}));
         let merge = script.next().await;

@@ -118,7 +118,12 @@ impl Connection {
     ///
     /// # Errors
     /// If there is no connection, or no answer in time.
-    pub async fn request(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, PeerError> {
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, PeerError> {
         let asking = async {
             let mut open = self.open.lock().await;
             let reused = open.as_ref().is_some_and(|open| !open.send.is_closed());

@@ -76,16 +76,23 @@ mod tests {
         for path in [
             format!("/kubepods/burstable/pod{UID}/{ID}"),
             format!("/kubepods/pod{UID}/{ID}"),
-            format!("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{underscored}.slice/cri-containerd-{ID}.scope"),
+            format!(
+                "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{underscored}.slice/cri-containerd-{ID}.scope"
+            ),
             format!("/kubepods.slice/kubepods-pod{underscored}.slice/crio-{ID}.scope"),
             format!("/kubepods.slice/kubepods-pod{underscored}.slice/crio-{ID}.scope/container"),
             format!("/kubepods.slice/kubepods-pod{underscored}.slice/docker-{ID}.scope"),
-            format!("/system.slice/containerd.service/kubepods-burstable-pod{underscored}.slice:cri-containerd:{ID}"),
+            format!(
+                "/system.slice/containerd.service/kubepods-burstable-pod{underscored}.slice:cri-containerd:{ID}"
+            ),
             format!("/docker/{ID}/kubelet/kubepods/burstable/pod{UID}/{ID}"),
-            format!("/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{underscored}.slice/cri-containerd-{ID}.scope"),
+            format!(
+                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{underscored}.slice/cri-containerd-{ID}.scope"
+            ),
             format!("/../../kubepods/burstable/pod{UID}/{ID}"),
         ] {
-            for cgroups in [format!("0::{path}\n"), format!("12:pids:{path}\n11:cpu,cpuacct:{path}\n0::/\n")] {
+            for cgroups in [format!("0::{path}\n"), format!("12:pids:{path}\n11:cpu,cpuacct:{path}\n0::/\n")]
+            {
                 let found = place(&cgroups).unwrap_or_else(|| panic!("{cgroups}"));
                 assert_eq!((found.uid().as_str(), found.container), (UID, Some(ID)), "{cgroups}");
             }

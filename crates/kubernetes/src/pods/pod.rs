@@ -112,12 +112,15 @@ impl Pod {
             None | Some("Pending") => return false,
             _ => {}
         }
-        let ended = |status: &ContainerStatus| status.state.as_ref()?.terminated.as_ref().map(|end| end.exit_code);
+        let ended =
+            |status: &ContainerStatus| status.state.as_ref()?.terminated.as_ref().map(|end| end.exit_code);
         let of_pod = self.status.container_statuses.as_deref().unwrap_or_default();
         let exits: Option<Vec<i64>> = of_pod.iter().map(ended).collect();
         // Sidecars go on sending until they have ended too.
-        let others = self.status.init_container_statuses.iter().chain(&self.status.ephemeral_container_statuses);
-        let running = |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
+        let others =
+            self.status.init_container_statuses.iter().chain(&self.status.ephemeral_container_statuses);
+        let running =
+            |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
         if others.flatten().any(running) {
             return false;
         }

@@ -52,13 +52,17 @@ fn a_pod_is_a_container() {
     assert_eq!(pods.put(object("a", |_| {}), now), [], "nothing new");
     let later = now + Duration::from_secs(1);
     let wanted = pods.wanted(later);
-    assert_eq!((wanted[0].cgroup.as_str(), wanted[0].containers.clone()), ("uid-a", BTreeSet::from([ID.into()])));
+    assert_eq!(
+        (wanted[0].cgroup.as_str(), wanted[0].containers.clone()),
+        ("uid-a", BTreeSet::from([ID.into()]))
+    );
     assert!(pods.wanted(later).is_empty(), "one search at a time");
     let reports = pods.found(found("a", Some(spot(Some("sandbox"), 7))), later);
-    let [Report::Gone { id, .. }, Report::Changed(container)] = reports.as_slice() else { panic!("{reports:?}") };
+    let [Report::Gone { id, .. }, Report::Changed(container)] = reports.as_slice() else {
+        panic!("{reports:?}")
+    };
     assert_eq!((id.as_str(), container.id.as_str()), ("uid-a", "sandbox"));
-    let addresses: Vec<String> =
-        container.attachments[0].addresses.iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = container.attachments[0].addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.2", "fd00::2"]);
     assert_eq!(container.workload.container.as_deref(), Some("sandbox"));
     // Its interface went; it is still the same pod.
@@ -84,7 +88,8 @@ fn searches_end() {
     }
     assert_eq!(searches, 7);
     // Another container was started, or the address changed: that is a reason.
-    let restarted = |pod: &mut Value| pod["status"]["containerStatuses"][0]["containerID"] = "containerd://b".into();
+    let restarted =
+        |pod: &mut Value| pod["status"]["containerStatuses"][0]["containerID"] = "containerd://b".into();
     pods.put(object("a", restarted), now);
     assert!(pods.due().is_some());
 }
@@ -141,7 +146,9 @@ fn completed_pods_claim_nothing() {
     assert_eq!(pods.put(over(), now), []);
     // Its address is another's by now.
     assert_eq!(changed(pods.put(object("b", |_| {}), now)).name, "shop/b");
-    let Report::Snapshot { containers, .. } = pods.all(vec![over(), object("c", |_| {})], now) else { panic!() };
+    let Report::Snapshot { containers, .. } = pods.all(vec![over(), object("c", |_| {})], now) else {
+        panic!()
+    };
     assert_eq!(containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>(), ["shop/c"]);
 }
 
@@ -162,12 +169,14 @@ fn a_list_keeps_what_was_found() {
 fn static_pods_have_another_uid_in_their_cgroup() {
     let hash = "7e4f4f3f0a0b1c2d3e4f5a6b7c8d9e0f";
     let mirror = object("kube-proxy", |pod| {
-        pod["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash});
+        pod["metadata"]["annotations"] =
+            json!({"kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash});
     });
     let facts = mirror.facts().unwrap();
     assert_eq!((facts.cgroup.as_str(), facts.workload.uid.as_deref()), (hash, Some("uid-kube-proxy")));
     // Anybody may write an annotation; the API server lets only kubelets write that of a mirror.
-    let liar = object("liar", |pod| pod["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": hash}));
+    let liar =
+        object("liar", |pod| pod["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": hash}));
     assert_eq!(liar.facts().unwrap().cgroup, "uid-liar");
 }
 
@@ -177,7 +186,8 @@ fn odd_pods_are_read_as_far_as_they_go() {
         assert!(serde_json::from_str::<Pod>(text).unwrap().facts().is_none(), "{text}");
     }
     let odd = object("odd", |pod| {
-        pod["status"]["podIPs"] = json!([{"ip": "10.0.0.999"}, {"ip": ""}, {}, {"ip": "127.0.0.1"}, {"ip": "10.0.0.4"}]);
+        pod["status"]["podIPs"] =
+            json!([{"ip": "10.0.0.999"}, {"ip": ""}, {}, {"ip": "127.0.0.1"}, {"ip": "10.0.0.4"}]);
         pod["status"]["podIP"] = Value::Null;
         pod["status"]["containerStatuses"] = Value::Null;
         pod["metadata"]["labels"] = Value::Null;

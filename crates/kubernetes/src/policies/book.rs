@@ -157,7 +157,8 @@ impl PolicySet {
         let mut refused = Vec::new();
         let most = MOST_POLICIES.min(self.policies.len());
         let too_many = format!("there are more than {MOST_POLICIES} policies: the first by name hold");
-        refused.extend(self.policies.split_off(most).into_iter().map(|policy| (policy.name, too_many.clone())));
+        refused
+            .extend(self.policies.split_off(most).into_iter().map(|policy| (policy.name, too_many.clone())));
         add(&mut holding, std::mem::take(&mut self.policies), &mut refused);
         for (name, why) in refused {
             let of = |applied: &&mut AppliedPolicy| crate::translate::local_name(&applied.name) == name;

@@ -41,11 +41,7 @@ pub enum Standing {
 /// Tells of the policies for ever, whenever they have changed. `stands` hears how it stands with the API server.
 ///
 /// Nothing is told before the policies were read for the first time: what the agent remembers holds until then.
-pub async fn run(
-    client: Client,
-    told: impl FnMut(PolicySet) + Send,
-    stands: impl FnMut(Standing) + Send,
-) {
+pub async fn run(client: Client, told: impl FnMut(PolicySet) + Send, stands: impl FnMut(Standing) + Send) {
     let (sender, news) = mpsc::channel(16);
     let anew = Notify::new();
     let target = Target {
@@ -56,7 +52,8 @@ pub async fn run(
         role: ROLE,
     };
     let following = follow::<Stored>(client.clone(), target, Timing::default(), &anew, sender);
-    let mut watcher = Watcher { client, told, stands, book: Book::default(), trouble: [None, None], last: None };
+    let mut watcher =
+        Watcher { client, told, stands, book: Book::default(), trouble: [None, None], last: None };
     tokio::select! {
         () = following => {}
         () = watcher.run(news) => {}
@@ -73,8 +70,10 @@ struct Watcher<T, S> {
     last: Option<PolicySet>,
 }
 
+type Following = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The watch of namespaces, where there is one.
-type Side = Option<(Pin<Box<dyn Future<Output = ()> + Send>>, mpsc::Receiver<News<Namespace>>)>;
+type Side = Option<(Following, mpsc::Receiver<News<Namespace>>)>;
 
 impl<T: FnMut(PolicySet) + Send, S: FnMut(Standing) + Send> Watcher<T, S> {
     async fn run(&mut self, mut news: mpsc::Receiver<News<Stored>>) {
@@ -112,7 +111,7 @@ impl<T: FnMut(PolicySet) + Send, S: FnMut(Standing) + Send> Watcher<T, S> {
         }
     }
 
-    fn follow_namespaces(&self) -> (Pin<Box<dyn Future<Output = ()> + Send>>, mpsc::Receiver<News<Namespace>>) {
+    fn follow_namespaces(&self) -> (Following, mpsc::Receiver<News<Namespace>>) {
         let (sender, news) = mpsc::channel(16);
         let target = Target {
             path: "/api/v1/namespaces".to_owned(),

@@ -3,7 +3,8 @@ use serde_json::json;
 use super::*;
 
 fn stored(name: &str, generation: i64, spec: serde_json::Value) -> Stored {
-    serde_json::from_value(json!({"metadata": {"name": name, "generation": generation}, "spec": spec})).unwrap()
+    serde_json::from_value(json!({"metadata": {"name": name, "generation": generation}, "spec": spec}))
+        .unwrap()
 }
 
 fn namespace(name: &str, tier: &str) -> Namespace {
@@ -32,9 +33,12 @@ fn one_that_cannot_hold_takes_no_other_along() {
     let set = book.set().unwrap();
     assert_eq!(names(&set), ["gatepolicy/good"]);
     assert_eq!((trouble(&set, "good"), set.applied.len()), (None, 5));
-    for (name, word) in
-        [("newer", "another release"), ("odd", "another release"), ("bad", "10.0.0.300"), ("empty", "no effect")]
-    {
+    for (name, word) in [
+        ("newer", "another release"),
+        ("odd", "another release"),
+        ("bad", "10.0.0.300"),
+        ("empty", "no effect"),
+    ] {
         let why = trouble(&set, name).unwrap();
         assert!(why.contains(word) && !why.contains('\n') && why.chars().count() <= 201, "{name}: {why}");
     }
@@ -119,8 +123,13 @@ mod talking {
         let selector = json!({"namespaceSelector": {"matchLabels": {"tier": "front"}}, "mode": "enforce"});
         policies.event("ADDED", &object("front", 11, selector));
         let list = script.next().await;
-        assert!(list.uri.starts_with("/api/v1/namespaces?") && list.accept.contains("PartialObjectMetadataList"));
-        list.list("20", &[json!({"metadata": {"name": "shop", "labels": {"tier": "front"}, "resourceVersion": "5"}})]);
+        assert!(
+            list.uri.starts_with("/api/v1/namespaces?") && list.accept.contains("PartialObjectMetadataList")
+        );
+        list.list(
+            "20",
+            &[json!({"metadata": {"name": "shop", "labels": {"tier": "front"}, "resourceVersion": "5"}})],
+        );
         assert_eq!(names(&sets.recv().await.unwrap()), ["gatepolicy/front", "gatepolicy/plain"]);
         let watch = script.next().await;
         assert!(watch.is_watch() && watch.accept.contains("as=PartialObjectMetadata;"));

@@ -1,6 +1,7 @@
 //! What fits into an object, and what counts as a change.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::Value;
 
 use crate::crd::{EndpointMapStatus, EndpointRow, MOST_OFFENDERS, MOST_ROWS};
 use crate::rest::cut;
@@ -26,6 +27,9 @@ pub fn fit(status: &mut EndpointMapStatus) {
     status.conditions.truncate(MOST_CONDITIONS);
     for condition in &mut status.conditions {
         condition.message = cut(&condition.message, LONGEST_MESSAGE);
+        if condition.message.is_empty() {
+            condition.message.clone_from(&condition.reason); // see `without_empty`
+        }
     }
     let size = |row: &EndpointRow| serde_json::to_vec(row).map_or(0, |text| text.len() + 1);
     let mut room = MOST_BYTES;
@@ -39,6 +43,22 @@ pub fn fit(status: &mut EndpointMapStatus) {
     status.endpoints.truncate(kept);
     if dropped > 0 {
         status.summary.left_out = i32::try_from(dropped).unwrap_or(i32::MAX);
+    }
+}
+
+/// API servers of 1.20 take an empty text in a custom resource for null, and refuse the object.
+pub(super) fn without_empty(value: &mut Value) {
+    let is_empty = |value: &Value| value.as_str().is_some_and(str::is_empty);
+    match value {
+        Value::Array(values) => {
+            values.retain(|value| !is_empty(value));
+            values.iter_mut().for_each(without_empty);
+        }
+        Value::Object(values) => {
+            values.retain(|_, value| !is_empty(value));
+            values.values_mut().for_each(without_empty);
+        }
+        _ => {}
     }
 }
 

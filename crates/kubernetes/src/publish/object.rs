@@ -8,6 +8,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::fit::without_empty;
 use crate::crd::{EndpointMapStatus, GROUP, Offender, VERSION};
 use crate::rest::{APPLY, Doing, Trouble, encode, get, send, whole};
 
@@ -146,8 +147,10 @@ impl Object {
         status.published = Some(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let mut object = self.identity(json!({}));
         object["status"] = serde_json::to_value(&status).map_err(|error| nonsense(&error))?;
+        without_empty(&mut object["status"]);
         let path = format!("{}/status?fieldManager={FIELD_MANAGER}&force=true", path(&self.node));
-        let sent = send(&self.client, (Method::PATCH, &path, APPLY), &object, doing("patch the status of")).await;
+        let sent =
+            send(&self.client, (Method::PATCH, &path, APPLY), &object, doing("patch the status of")).await;
         let body = sent.inspect_err(|trouble| {
             if trouble.is_not_found() {
                 self.version = None;
@@ -166,13 +169,16 @@ impl Object {
     /// Makes the object, owned by the Node, with which it goes. Without a Node nobody owns it for now.
     async fn make(&mut self) -> Result<(), Trouble> {
         let uid = self.uid_of_node().await?;
-        let owner = uid.as_ref().map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid}));
+        let owner = uid
+            .as_ref()
+            .map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid}));
         let owners: Vec<Value> = owner.into_iter().collect();
         let labels = json!({"app.kubernetes.io/name": "portcullis"});
         let mut object = self.identity(json!({"labels": labels, "ownerReferences": owners}));
         object["spec"] = json!({"node": self.node});
         let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true", path(&self.node));
-        let body = send(&self.client, (Method::PATCH, &path, APPLY), &object, doing("create and patch")).await?;
+        let body =
+            send(&self.client, (Method::PATCH, &path, APPLY), &object, doing("create and patch")).await?;
         let map: Map = serde_json::from_slice(&body).map_err(|error| nonsense(&error))?;
         self.note(&map.metadata);
         self.owned = uid.is_some();

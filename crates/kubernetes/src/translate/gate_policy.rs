@@ -43,7 +43,8 @@ impl Intent for GatePolicy {
 
 /// Without the name, which whoever reads the object's status knows.
 fn in_words(errors: &guard::PolicyErrors) -> String {
-    let each: Vec<String> = errors.0.iter().map(|error| format!("{}: {}", error.key, error.mistake)).collect();
+    let each: Vec<String> =
+        errors.0.iter().map(|error| format!("{}: {}", error.key, error.mistake)).collect();
     each.join("; ")
 }
 
@@ -195,7 +196,10 @@ mod tests {
         ] {
             let translation = object(spec).translate(&cluster());
             let why = translation.refusal().unwrap_or_else(|| panic!("{spec}: {translation:?}"));
-            assert!(why.contains(word) || word == "releaseAfter" && why.contains("release_after"), "{spec}: {why}");
+            assert!(
+                why.contains(word) || word == "releaseAfter" && why.contains("release_after"),
+                "{spec}: {why}"
+            );
             assert!(!why.contains('\n'), "{why}");
         }
         let nothing = object("{mode: audit, namespaceSelector: {matchLabels: {tier: none}}}");

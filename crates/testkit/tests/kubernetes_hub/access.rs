@@ -11,7 +11,7 @@ pub fn account(cluster: &Cluster, name: &str, verbs: &[&str]) {
     let plane = &cluster.plane;
     plane.token("portcullis-system", name, &[]).unwrap();
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
-        "rules": [{"nonResourceURLs": ["/api/v1/*", "/openapi.json"], "verbs": verbs}]});
+        "rules": [{"nonResourceURLs": ["/portcullis/api/v1/*", "/portcullis/openapi.json"], "verbs": verbs}]});
     plane.send("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", Some(&role)).unwrap();
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},

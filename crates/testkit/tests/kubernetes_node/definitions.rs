@@ -7,7 +7,7 @@ use portcullis_kubernetes::policies::{self, PolicySet, Standing};
 use serde_json::{Value, json};
 
 use crate::running::Running;
-use crate::{agent, has, plane};
+use crate::{agent, has, kubectl, plane};
 
 const POLICIES: &str = "/apis/portcullis.dev/v1alpha1/gatepolicies";
 
@@ -62,11 +62,11 @@ fn the_api_server_takes_the_definitions_and_refuses_nonsense() {
     plane.send("POST", POLICIES, Some(&policy("everything", everything.clone()))).unwrap();
     let kept = plane.get(&format!("{POLICIES}/everything")).unwrap();
     assert_eq!(kept["spec"], everything, "nothing is pruned");
-    let table = plane.kubectl(&["get", "gp", "-o", "wide"]).unwrap();
+    let table = kubectl(&plane, &["get", "gp", "-o", "wide"]);
     for word in ["MODE", "RESPONSE", "PRIORITY", "PODS", "ACCEPTED", "MESSAGE", "enforce", "terminate"] {
         assert!(table.contains(word), "{word}: {table}");
     }
-    let shown = plane.kubectl(&["explain", "gatepolicy.spec.response"]).unwrap();
+    let shown = kubectl(&plane, &["explain", "gatepolicy.spec.response"]);
     assert!(shown.contains("quarantine"), "{shown}");
 }
 
@@ -87,7 +87,8 @@ async fn follow(client: kube::Client, words: Sender<Word>) {
 
 fn holds(word: Word, names: &[&str]) -> Option<PolicySet> {
     let Word::Set(set) = word else { return None };
-    let found: Vec<&str> = set.policies.iter().filter_map(|policy| policy.name.strip_prefix("gatepolicy/")).collect();
+    let found: Vec<&str> =
+        set.policies.iter().filter_map(|policy| policy.name.strip_prefix("gatepolicy/")).collect();
     (found == names).then_some(set)
 }
 
@@ -124,8 +125,9 @@ fn policies_follow_the_cluster() {
     assert!(by_agent("/api/v1/namespaces?") > 0);
     plane.send("DELETE", &format!("{POLICIES}/front"), None).unwrap();
     running.until("one less", |word| holds(word, &["plain"]));
-    plane.kubectl(&["patch", "gp", "plain", "--type=merge", "-p", "{\"spec\":{\"priority\":7}}"]).unwrap();
-    let set = running.until("the change", |word| holds(word, &["plain"]).filter(|set| set.policies[0].priority == 7));
+    kubectl(&plane, &["patch", "gp", "plain", "--type=merge", "-p", "{\"spec\":{\"priority\":7}}"]);
+    let set = running
+        .until("the change", |word| holds(word, &["plain"]).filter(|set| set.policies[0].priority == 7));
     assert_eq!(set.applied.iter().find(|applied| applied.name == "plain").unwrap().generation, 2);
 }
 

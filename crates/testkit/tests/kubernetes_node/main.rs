@@ -40,11 +40,19 @@ fn prepared(plane: ControlPlane) -> ControlPlane {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests/portcullis.yaml");
     let manifests = std::fs::read_to_string(manifests).unwrap();
     let rights = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"];
-    let is_right = |document: &&str| rights.iter().any(|kind| document.lines().any(|line| line == format!("kind: {kind}")));
+    let is_right = |document: &&str| {
+        rights.iter().any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
+    };
     let rights: Vec<&str> = manifests.split("\n---").filter(is_right).collect();
     assert!(rights.len() > 8, "{}", rights.len());
     plane.apply(&rights.join("\n---")).unwrap();
     plane
+}
+
+/// A command line of `kubectl` that knows nothing of what was there before the definitions.
+pub fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
+    let cache = format!("--cache-dir={}", plane.directory().join("fresh").display());
+    plane.kubectl(&[&[cache.as_str()], arguments].concat()).unwrap()
 }
 
 /// An agent's kubeconfig.

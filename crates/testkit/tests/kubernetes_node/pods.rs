@@ -136,8 +136,7 @@ impl Sandbox {
         let program = tempfile::tempdir().unwrap();
         let pause = program.path().join("pause");
         std::fs::copy("/bin/sleep", &pause).unwrap();
-        let process =
-            Process::spawn(lab.container(index).namespace().command(&pause).arg("1000")).unwrap();
+        let process = Process::spawn(lab.container(index).namespace().command(&pause).arg("1000")).unwrap();
         let pid = process.pid().unwrap();
         std::fs::write(of_sandbox.join("cgroup.procs"), pid.to_string()).unwrap();
         Self { _process: process, cgroups: vec![of_sandbox, of_pod, root], _program: program }
@@ -191,7 +190,9 @@ fn a_pods_interface_is_found_without_a_runtime() {
     let AttachmentPlace::Pair { host } = &container.attachments[0].place else { panic!("{container:?}") };
     assert_eq!(host.name, "veth-c2");
     delete(&plane, "one");
-    running.until("its end", |report| (report == Report::Gone { id: first.clone(), removed: true }).then_some(()));
+    running.until("its end", |report| {
+        (report == Report::Gone { id: first.clone(), removed: true }).then_some(())
+    });
     drop(sandbox);
     assert!(!running.so_far().iter().any(|report| matches!(report, Report::Failing(_))));
 }

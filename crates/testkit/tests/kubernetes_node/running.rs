@@ -52,7 +52,8 @@ impl<T: Send + 'static> Running<T> {
         let began = Instant::now();
         loop {
             let left = PATIENCE.saturating_sub(began.elapsed());
-            let word = self.heard.recv_timeout(left).unwrap_or_else(|error| panic!("waiting for {what}: {error}"));
+            let word =
+                self.heard.recv_timeout(left).unwrap_or_else(|error| panic!("waiting for {what}: {error}"));
             if let Some(found) = wanted(word) {
                 return found;
             }

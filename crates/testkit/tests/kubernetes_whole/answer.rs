@@ -47,14 +47,19 @@ fn repeat_offenders_are_cut_off_by_the_kernel_and_ended_by_the_hub() {
 
     // The tenth: everything from it is dropped from the next frame on, and it is replaced.
     let began = Instant::now();
-    forge(&from, server_at, 1);
-    assert_eq!(connect(&from, server_at, 1), 0, "quarantine begins with the next frame");
-    let deleted = wait_for("the hub deletes the pod", || {
-        let there = control.get(&format!("/api/v1/namespaces/default/pods/{offender}")).ok();
-        let going = there.is_none_or(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
-        going.then(|| began.elapsed())
-    })
-    .unwrap_or_else(|error| panic!("{error:#}\n{:?}\n{}", node.endpoint(&format!("default/{offender}")), cluster.news()));
+    let (deleted, answered) = std::thread::scope(|scope| {
+        forge(&from, server_at, 1);
+        let answered = scope.spawn(|| connect(&from, server_at, 1));
+        let deleted = wait_for("the hub deletes the pod", || {
+            let there = control.get(&format!("/api/v1/namespaces/default/pods/{offender}")).ok();
+            let going = there.is_none_or(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+            going.then(|| began.elapsed())
+        });
+        (deleted, answered.join().unwrap())
+    });
+    let endpoint = || node.endpoint(&format!("default/{offender}"));
+    let deleted = deleted.unwrap_or_else(|error| panic!("{error:#}\n{:?}\n{}", endpoint(), cluster.news()));
+    assert_eq!(answered, 0, "quarantine begins with the next frame");
     println!("from the tenth attempt to the deletion, as seen by polling: {deleted:?}");
     drop(from);
     wait_until("a clean one takes its place", || {

@@ -6,3 +6,4 @@ mod answer;
 mod outage;
 mod stage;
 mod table;
+mod unknown;

@@ -45,7 +45,10 @@ pub fn create(cluster: &Cluster, object: &Value) {
 
 /// Addresses of a pod, once it is ready.
 pub fn ready(cluster: &Cluster, name: &str) -> Vec<IpAddr> {
-    let pod = cluster.control().wait_pod("default", name).unwrap();
+    let pod = cluster.control().wait_pod("default", name).unwrap_or_else(|error| {
+        let told = cluster.control().kubectl(&["describe", "pod", name]).unwrap_or_default();
+        panic!("{error:#}\n{told}\n{}", cluster.news())
+    });
     let all = pod["status"]["podIPs"].as_array().unwrap();
     all.iter().map(|ip| ip["ip"].as_str().unwrap().parse().unwrap()).collect()
 }
