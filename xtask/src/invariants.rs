@@ -57,7 +57,17 @@ const MAY_USE: [(&str, &[&str]); 23] = [
 ];
 
 /// Crates that are no part of the product: they print, and fail with whatever error they have.
-const TOOLS: [&str; 9] = ["deploy-check", "simulation", "testkit", "forger", "bench", "demo", "kernel-check", "xtask", "ebpf-build"];
+const TOOLS: [&str; 9] = [
+    "deploy-check",
+    "simulation",
+    "testkit",
+    "forger",
+    "bench",
+    "demo",
+    "kernel-check",
+    "xtask",
+    "ebpf-build",
+];
 
 /// The engine runs in the kernel: nothing but plain data.
 const ENGINE_MAY_USE: [&str; 1] = ["zerocopy"];

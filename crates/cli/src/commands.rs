@@ -27,7 +27,10 @@ use crate::logging;
 /// Runs the command.
 pub fn run(cli: Cli) -> Result<Exit> {
     let Cli { global, command } = cli;
-    logging::init(global.verbose, if matches!(command, Command::Agent(_) | Command::Hub(_)) { "info" } else { "warn" })?;
+    logging::init(
+        global.verbose,
+        if matches!(command, Command::Agent(_) | Command::Hub(_)) { "info" } else { "warn" },
+    )?;
     if global.output == Format::Dot && !matches!(command, Command::Map(_)) {
         return Err(Failure::usage("only `portcullis map` can be printed with -o dot".to_owned()));
     }

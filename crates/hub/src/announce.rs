@@ -116,7 +116,8 @@ pub async fn run(
         tokens -= 1.0;
         made.retain(|_, made| present.saturating_sub(made.at) < REMEMBERED);
         let key = (announcement.subject.clone(), announcement.reason);
-        let written = tokio::time::timeout(PATIENCE, write(&client, &instance, &announcement, made.remove(&key)));
+        let written =
+            tokio::time::timeout(PATIENCE, write(&client, &instance, &announcement, made.remove(&key)));
         let asking = Asking { verb: "create", resource: "events", role: "ClusterRole portcullis-hub" };
         match written.await {
             Ok(Ok(event)) => {
@@ -159,7 +160,11 @@ async fn write(
     let stem: String = subject.name.chars().take(200).collect();
     let name = format!("{stem}.{:08x}{:08x}", dice::word(), dice::word());
     let event = Event {
-        metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(namespace.into()), ..Default::default() },
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.into()),
+            ..Default::default()
+        },
         involved_object: ObjectReference {
             api_version: Some(subject.api_version.clone()),
             kind: Some(subject.kind.clone()),

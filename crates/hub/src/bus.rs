@@ -44,8 +44,7 @@ impl Bus {
     /// Tells everyone in one sentence.
     pub fn notice(&self, node: &str, topic: &str, message: String) {
         tracing::info!(node, topic, "{message}");
-        let notice =
-            Notice { time: crate::clock::wall(), topic: topic.to_owned(), endpoint: None, message };
+        let notice = Notice { time: crate::clock::wall(), topic: topic.to_owned(), endpoint: None, message };
         self.publish(node, Event::Notice(notice));
     }
 

@@ -44,7 +44,8 @@ pub async fn run(
         match (hubs, agents) {
             (Ok(hubs), Ok(agents)) => {
                 troubles.clear("own pods");
-                let alive: BTreeSet<String> = hubs.iter().map(ResourceExt::name_any).chain([own.pod.clone()]).collect();
+                let alive: BTreeSet<String> =
+                    hubs.iter().map(ResourceExt::name_any).chain([own.pod.clone()]).collect();
                 told.send_if_modified(|known| {
                     let pods = examples(&own, &hubs, &agents);
                     let changed = *known != pods;

@@ -43,7 +43,9 @@ impl Rules {
         let (policies, trouble) = match Policies::new(holding) {
             Ok(policies) => (policies, None),
             // Each alone holds; that leaves there being too many.
-            Err(errors) => (Policies::default(), Some(format!("the policies do not hold together: {errors}"))),
+            Err(errors) => {
+                (Policies::default(), Some(format!("the policies do not hold together: {errors}")))
+            }
         };
         Self { rules, policies, trouble }
     }

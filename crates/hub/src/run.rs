@@ -187,7 +187,14 @@ impl Parts {
         going.spawn(announce::run(client, instance, self.announcer.clone(), announcements, troubles));
         let (client, troubles) = (self.client.clone(), self.troubles.clone());
         let certificate = self.identity.pem().to_owned();
-        going.spawn(own::run(client, self.own.clone(), certificate, self.leadership.clone(), own_pods, troubles));
+        going.spawn(own::run(
+            client,
+            self.own.clone(),
+            certificate,
+            self.leadership.clone(),
+            own_pods,
+            troubles,
+        ));
         let (client, troubles) = (self.client.clone(), self.troubles.clone());
         going.spawn(say_troubles(client, self.own.clone(), troubles, self.announcer.clone()));
         let reaper = Reaper {

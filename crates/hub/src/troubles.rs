@@ -93,7 +93,9 @@ impl Asking {
         let said = cut(&status.message);
         match status.code {
             401 => format!("the API server does not accept the hub's credentials to {verb} {resource} (401)"),
-            403 => format!("RBAC gives the hub no right to {verb} {resource} (403): apply the chart's {role}"),
+            403 => {
+                format!("RBAC gives the hub no right to {verb} {resource} (403): apply the chart's {role}")
+            }
             404 => format!("the API server has nothing to {verb} at {resource} (404): {said}"),
             429 => format!("the API server is too busy to {verb} {resource} (429)"),
             code => format!("the API server refused to {verb} {resource} ({code}): {said}"),
@@ -141,7 +143,9 @@ mod tests {
     #[test]
     fn a_missing_right_names_verb_resource_and_role() {
         let asking = Asking { verb: "delete", resource: "pods", role: "ClusterRole portcullis-hub" };
-        let error = kube::Error::Api(Status::failure("pods \"web\" is forbidden", "Forbidden").with_code(403).boxed());
+        let error = kube::Error::Api(
+            Status::failure("pods \"web\" is forbidden", "Forbidden").with_code(403).boxed(),
+        );
         assert_eq!(
             asking.failed(&error),
             "RBAC gives the hub no right to delete pods (403): apply the chart's ClusterRole portcullis-hub"

@@ -31,7 +31,12 @@ fn map(node: u32) -> NodeMap {
                 format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255),
                 format!("fd00::{:x}:{:x}", number >> 16, number & 0xffff),
             ],
-            macs: vec![format!("02:00:{:02x}:{:02x}:{:02x}:01", number >> 16 & 255, number >> 8 & 255, number & 255)],
+            macs: vec![format!(
+                "02:00:{:02x}:{:02x}:{:02x}:01",
+                number >> 16 & 255,
+                number >> 8 & 255,
+                number & 255
+            )],
             mode: Some(Mode::Enforce),
             state: MapState::Bound,
             message: None,
@@ -40,7 +45,8 @@ fn map(node: u32) -> NodeMap {
             conflicts: vec![],
         }
     };
-    let status = EndpointMapStatus { endpoints: (0..PODS).map(row).collect(), ..EndpointMapStatus::default() };
+    let status =
+        EndpointMapStatus { endpoints: (0..PODS).map(row).collect(), ..EndpointMapStatus::default() };
     // As it comes from the API server.
     let object = serde_json::json!({"metadata": {"name": format!("node-{node}")}, "spec": {"node": ""}, "status": status});
     serde_json::from_str(&object.to_string()).unwrap()

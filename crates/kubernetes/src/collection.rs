@@ -1,4 +1,4 @@
-//! Following a collection of the whole cluster, for the hub: what [`crate::follow`] does, with types that may leave
+//! Following a collection of the whole cluster, for the hub: what `crate::follow` does, with types that may leave
 //! this crate.
 
 use kube::Client;

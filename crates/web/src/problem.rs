@@ -4,7 +4,6 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use portcullis_policy::api::Problem;
 
-
 /// Content type of every error (RFC 9457, section 3).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 

@@ -51,7 +51,9 @@ fn done(case: &Case, plan: &Plan, outcome: ActionOutcome) -> String {
         (Response::Quarantine, _) => quarantine,
         (Response::Terminate, ActionOutcome::DryRun) => format!("{container} would have been {ended}"),
         (Response::Terminate, ActionOutcome::Done) => format!("{container} {ended}"),
-        (Response::Terminate, ActionOutcome::Requested) => format!("{quarantine}, and the hub is asked to end the pod"),
+        (Response::Terminate, ActionOutcome::Requested) => {
+            format!("{quarantine}, and the hub is asked to end the pod")
+        }
         (Response::Terminate, _) => format!("{quarantine}, but {container} was not {ended}"),
     }
 }

@@ -69,7 +69,8 @@ impl KubernetesSection {
     pub fn complete(&mut self, variable: impl Fn(&str) -> Option<String>, host: &str) {
         let fill = |field: &mut String, name: &str, otherwise: &str| {
             if field.is_empty() {
-                *field = variable(name).filter(|text| !text.is_empty()).unwrap_or_else(|| otherwise.to_owned());
+                *field =
+                    variable(name).filter(|text| !text.is_empty()).unwrap_or_else(|| otherwise.to_owned());
             }
         };
         fill(&mut self.node, "NODE_NAME", host);
@@ -92,21 +93,27 @@ impl KubernetesSection {
             return Ok(None);
         }
         let parsed = self.peer_listen.parse();
-        parsed.map(Some).map_err(|_| "write an address and a port, such as 0.0.0.0:8475, or nothing".to_owned())
+        parsed
+            .map(Some)
+            .map_err(|_| "write an address and a port, such as 0.0.0.0:8475, or nothing".to_owned())
     }
 
     /// What is wrong: the key, and what to write.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         self.listener().map_err(|why| ("kubernetes.peer_listen", why))?;
         if !self.peer_address.is_empty() && self.peer_address.parse::<SocketAddr>().is_err() {
-            return Err(("kubernetes.peer_address", "write an IP address and a port, such as 10.0.0.5:8475".to_owned()));
+            return Err((
+                "kubernetes.peer_address",
+                "write an IP address and a port, such as 10.0.0.5:8475".to_owned(),
+            ));
         }
         let interval = self.publish_interval.millis();
         if !(1000..=600_000).contains(&interval) {
             return Err(("kubernetes.publish_interval", "write a length of time from 1s to 10m".to_owned()));
         }
         let is_name = |text: &str| {
-            text.len() <= 253 && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.".contains(&c))
+            text.len() <= 253
+                && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.".contains(&c))
         };
         for (key, text) in [
             ("kubernetes.node", &self.node),
@@ -114,7 +121,12 @@ impl KubernetesSection {
             ("kubernetes.daemonset", &self.daemonset),
         ] {
             if !is_name(text) {
-                return Err((key, format!("{text:?} is no name of a Kubernetes object: use lower-case letters, digits, - and .")));
+                return Err((
+                    key,
+                    format!(
+                        "{text:?} is no name of a Kubernetes object: use lower-case letters, digits, - and ."
+                    ),
+                ));
             }
         }
         Ok(())
@@ -136,7 +148,8 @@ mod tests {
         section.complete(environment, "host");
         assert_eq!((section.node.as_str(), section.namespace.as_str()), ("node-a", NAMESPACE));
         assert_eq!((section.peer_address.as_str(), section.daemonset.as_str()), ("[fd00::5]:8475", ""));
-        let mut section = KubernetesSection { node: "mine".to_owned(), peer_listen: String::new(), ..section };
+        let mut section =
+            KubernetesSection { node: "mine".to_owned(), peer_listen: String::new(), ..section };
         section.peer_address.clear();
         section.complete(environment, "host");
         assert_eq!((section.node.as_str(), section.peer_address.as_str()), ("mine", ""));
@@ -146,7 +159,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_its_key() {
         for (key, change) in [
-            ("kubernetes.peer_listen", (|s: &mut KubernetesSection| s.peer_listen = "8475".into()) as fn(&mut _)),
+            (
+                "kubernetes.peer_listen",
+                (|s: &mut KubernetesSection| s.peer_listen = "8475".into()) as fn(&mut _),
+            ),
             ("kubernetes.peer_address", |s| s.peer_address = "node-a:8475".into()),
             ("kubernetes.publish_interval", |s| s.publish_interval = Span::from_millis(10)),
             ("kubernetes.node", |s| s.node = "Node A".into()),

@@ -137,7 +137,8 @@ impl Agent {
     pub fn follow_policies(&self, policies: Vec<GatePolicy>) -> Result<(), Fault> {
         let (created, updated, removed) = self.core().replace_policies_of(Owner::Kubernetes, policies)?;
         if created + updated + removed > 0 {
-            let message = format!("the cluster's gate policies: {created} new, {updated} changed, {removed} gone");
+            let message =
+                format!("the cluster's gate policies: {created} new, {updated} changed, {removed} gone");
             self.bus.notice("policy", None, message);
         }
         Ok(())

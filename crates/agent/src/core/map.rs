@@ -18,8 +18,13 @@ impl Core {
     pub(super) fn map(&self) -> ContainerMap {
         let mut rows = Vec::new();
         let mut told: BTreeSet<Anchor> = BTreeSet::new();
+        let of_runtimes = self.pods_of_runtimes();
         for source in self.fleet.sources() {
             for known in source.containers.values() {
+                let uid = known.container.workload.uid.as_deref();
+                if source.kind == Owner::Kubernetes && uid.is_some_and(|uid| of_runtimes.contains(uid)) {
+                    continue; // the runtime knows it better
+                }
                 if known.container.attachments.is_empty() {
                     rows.extend(self.lonely(source, &known.container));
                 }
@@ -46,6 +51,13 @@ impl Core {
             key(a).cmp(&key(b))
         });
         ContainerMap { rows, sources: self.source_statuses() }
+    }
+
+    /// UIDs of the pods that somebody besides the API tells of.
+    fn pods_of_runtimes(&self) -> BTreeSet<&str> {
+        let others = self.fleet.sources().filter(|source| source.kind != Owner::Kubernetes);
+        let known = others.flat_map(|source| source.containers.values());
+        known.filter_map(|known| known.container.workload.uid.as_deref()).collect()
     }
 
     /// How every source stands.

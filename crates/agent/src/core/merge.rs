@@ -139,9 +139,9 @@ impl Claim<'_> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_policy::container::{Attachment, Container, Networking};
     use super::*;
     use crate::fleet::{Source, Treatment};
+    use portcullis_policy::container::{Attachment, Container, Networking};
 
     fn attachment(inside: &str, addresses: &[&str], macs: &[&str]) -> Attachment {
         Attachment {

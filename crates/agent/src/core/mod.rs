@@ -39,10 +39,10 @@ use portcullis_policy::model::Owner;
 
 pub use adopt::StartError;
 pub(crate) use adopt::settings;
-pub(crate) use restore::KUBERNETES;
-pub use tripped::Offence;
 pub use handle::{Agent, Suspect};
+pub(crate) use restore::KUBERNETES;
 pub(crate) use restore::named_sources;
+pub use tripped::Offence;
 
 use crate::answer::Sentences;
 use crate::bus::Bus;

@@ -92,7 +92,8 @@ impl Core {
         owner: Owner,
         policies: Vec<GatePolicy>,
     ) -> Result<(u32, u32, u32), Fault> {
-        let of_others = self.policies.iter().filter(|policy| self.policy_owner(&policy.name) != owner).cloned();
+        let of_others =
+            self.policies.iter().filter(|policy| self.policy_owner(&policy.name) != owner).cloned();
         let next = Policies::new(of_others.chain(policies.iter().cloned()).collect())
             .map_err(|errors| Fault::Invalid(errors.to_string()))?;
         let gone: Vec<String> =
@@ -213,7 +214,8 @@ impl Core {
         let stored = stored.into_iter().filter(|policy| owners.get(&policy.name) != Some(&Owner::File));
         // What the cluster said is the cluster's: it holds while the API server is away, and not outside of a cluster.
         let in_cluster = self.config.kubernetes.enabled;
-        let stored = stored.filter(|policy| in_cluster || owners.get(&policy.name) != Some(&Owner::Kubernetes));
+        let stored =
+            stored.filter(|policy| in_cluster || owners.get(&policy.name) != Some(&Owner::Kubernetes));
         let all: Vec<GatePolicy> = stored.chain(of_file).collect();
         self.policies = Policies::new(all).map_err(|errors| Fault::Invalid(errors.to_string()))?;
         self.policy_owners = owners;

@@ -204,7 +204,11 @@ impl Core {
     /// Whether what is unbound here is to fall shut, as the door of some pod.
     pub(super) fn is_guarded_door(&self, space: &Space, anchor: Anchor) -> bool {
         self.config.kubernetes.enabled
-            && space.link_by_index(anchor.ifindex).ok().flatten().is_some_and(|link| self.is_node_door(space, &link))
+            && space
+                .link_by_index(anchor.ifindex)
+                .ok()
+                .flatten()
+                .is_some_and(|link| self.is_node_door(space, &link))
     }
 
     /// Whether a source wants this bridge's ports held.

@@ -120,8 +120,12 @@ impl Core {
     pub(super) fn state(&self) -> State {
         let by_hand = self.entries.values().filter(|entry| entry.record.origin.is_none());
         let endpoints = by_hand.map(|entry| entry.record.spec.clone()).collect();
-        let policies =
-            self.policies.iter().filter(|policy| self.policy_owner(&policy.name) == Owner::Api).cloned().collect();
+        let policies = self
+            .policies
+            .iter()
+            .filter(|policy| self.policy_owner(&policy.name) == Owner::Api)
+            .cloned()
+            .collect();
         State { endpoints, policies }
     }
 

@@ -17,7 +17,9 @@ pub(super) fn rows(map: &ContainerMap, endpoints: &[Endpoint]) -> Vec<EndpointRo
     let find = |name: &str| endpoints.iter().find(|endpoint| endpoint.name == name);
     let mut rows: Vec<EndpointRow> =
         map.rows.iter().map(|row| one_row(row, row.endpoint.as_deref().and_then(find))).collect();
-    rows.sort_by(|a, b| (&a.namespace, &a.pod, &a.name, &a.interface).cmp(&(&b.namespace, &b.pod, &b.name, &b.interface)));
+    rows.sort_by(|a, b| {
+        (&a.namespace, &a.pod, &a.name, &a.interface).cmp(&(&b.namespace, &b.pod, &b.name, &b.interface))
+    });
     rows
 }
 
@@ -37,7 +39,9 @@ fn one_row(row: &MapRow, endpoint: Option<&Endpoint>) -> EndpointRow {
         message: row.message.as_deref().map(short),
         policies: policies.filter_map(|name| object_name(name)).map(str::to_owned).collect(),
         response: endpoint.map(|endpoint| endpoint.answer.response).filter(|it| *it != Response::Report),
-        conflicts: endpoint.map(|endpoint| endpoint.conflicts.iter().map(|text| short(text)).collect()).unwrap_or_default(),
+        conflicts: endpoint
+            .map(|endpoint| endpoint.conflicts.iter().map(|text| short(text)).collect())
+            .unwrap_or_default(),
     }
 }
 

@@ -24,7 +24,9 @@ pub async fn is_dismissed(section: &KubernetesSection) -> bool {
             false
         }
         Err(_) => {
-            tracing::warn!("the API server does not say whether this agent was dismissed: the gate stays shut");
+            tracing::warn!(
+                "the API server does not say whether this agent was dismissed: the gate stays shut"
+            );
             false
         }
     }

@@ -19,8 +19,8 @@ use std::time::Duration;
 use portcullis_kubernetes::client;
 use portcullis_kubernetes::crd::{AppliedPolicy, Peer};
 use portcullis_kubernetes::peer::{Identity, Listener, Trusted, certificates, server_config};
-use portcullis_kubernetes::policies::{self, PolicySet, Standing};
 use portcullis_kubernetes::pods::{self, PodsConfig};
+use portcullis_kubernetes::policies::{self, PolicySet, Standing};
 use portcullis_runtimes::source::Report;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -181,7 +181,8 @@ async fn follow_pods(shared: Arc<Shared>) {
     let fail = |why| agent.report(KUBERNETES, Report::Failing(why));
     let client = client(&shared, fail).await;
     let config = PodsConfig::new(client, shared.section.node.clone());
-    crate::sources::follow(&agent, KUBERNETES, |reports, requests| pods::run(config, reports, requests)).await;
+    crate::sources::follow(&agent, KUBERNETES, |reports, requests| pods::run(config, reports, requests))
+        .await;
 }
 
 async fn follow_policies(shared: Arc<Shared>) {

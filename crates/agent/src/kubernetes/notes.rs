@@ -61,7 +61,8 @@ fn count(shared: &Shared, reporter: &Reporter, endpoint: &str) {
     let Ok(endpoint) = shared.agent.endpoint(endpoint) else { return };
     let Some(pod) = pod(&endpoint.workload) else { return };
     let Endpoint { counters, mode, .. } = endpoint;
-    let counts = counters.reasons.into_iter().filter(|(name, count)| *count > 0 && is_hostile(name)).collect();
+    let counts =
+        counters.reasons.into_iter().filter(|(name, count)| *count > 0 && is_hostile(name)).collect();
     reporter.spoofed(&pod, &counts, mode);
 }
 

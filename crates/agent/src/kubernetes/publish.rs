@@ -53,7 +53,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
             continue;
         }
         let content = book.content(&shared);
-        let urgent = offers.borrow().as_ref().is_none_or(|before: &Arc<EndpointMapStatus>| before.offenders != content.offenders);
+        let urgent = offers
+            .borrow()
+            .as_ref()
+            .is_none_or(|before: &Arc<EndpointMapStatus>| before.offenders != content.offenders);
         offers.send_replace(Some(Arc::new(content)));
         if !urgent {
             tokio::select! {
@@ -66,7 +69,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// Whether somebody has told of this node's pods: before, the map would be empty for no reason.
 fn has_spoken(shared: &Shared) -> bool {
-    let is_heard = |source: &SourceStatus| matches!(source.kind, Owner::Cri | Owner::Kubernetes) && source.resyncs > 0;
+    let is_heard =
+        |source: &SourceStatus| matches!(source.kind, Owner::Cri | Owner::Kubernetes) && source.resyncs > 0;
     shared.agent.map().sources.iter().any(is_heard)
 }
 
@@ -132,11 +136,7 @@ impl Book {
         known
     }
 
-    fn conditions(
-        &self,
-        shared: &Shared,
-        sources: &[SourceStatus],
-    ) -> Vec<Condition> {
+    fn conditions(&self, shared: &Shared, sources: &[SourceStatus]) -> Vec<Condition> {
         let now = Timestamp::now();
         let ready = shared.agent.ready().err().map(|why| ("NotInPlace", why));
         let pods = sources.iter().find(|source| source.name == KUBERNETES);
@@ -148,7 +148,11 @@ impl Book {
         let made = [
             ("Ready", ready, ("GateInPlace", "the gate is in place")),
             ("ApiAccess", api, ("Following", "pods and gate policies are followed")),
-            ("Runtimes", content::runtimes_trouble(&others), ("Connected", "the node's container runtime is followed")),
+            (
+                "Runtimes",
+                content::runtimes_trouble(&others),
+                ("Connected", "the node's container runtime is followed"),
+            ),
         ];
         made.into_iter()
             .map(|(kind, trouble, good)| content::condition(&self.conditions, kind, trouble, good, now))

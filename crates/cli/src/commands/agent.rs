@@ -43,11 +43,18 @@ fn dismiss(config: &Config) -> Result<()> {
     if let Some(conf_dir) = std::env::var_os(CNI_CONF_DIR) {
         let bin_dir = std::env::var_os(CNI_BIN_DIR);
         let bin_dir = bin_dir.map_or_else(portcullis_cni::install::default_bin_dir, PathBuf::from);
-        let uninstall =
-            Uninstall { which: Which::First, conf_dir: conf_dir.into(), bin_dir, remove_binary: false, dry_run: false };
+        let uninstall = Uninstall {
+            which: Which::First,
+            conf_dir: conf_dir.into(),
+            bin_dir,
+            remove_binary: false,
+            dry_run: false,
+        };
         match uninstall.run() {
             Ok(report) => tracing::info!(file = %report.file.display(), "the plugin was taken out"),
-            Err(error) => tracing::error!(%error, "the plugin is still in the chain: `portcullis cni uninstall`"),
+            Err(error) => {
+                tracing::error!(%error, "the plugin is still in the chain: `portcullis cni uninstall`")
+            }
         }
     }
     Ok(portcullis_agent::teardown(config)?)

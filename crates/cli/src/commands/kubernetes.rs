@@ -38,13 +38,18 @@ pub fn run(context: &mut Context, command: KubernetesCommand) -> Result<Exit> {
 }
 
 fn mount_bpffs(directory: &Path) -> Result<&'static str> {
-    let stat = rustix::fs::statfs(directory).with_context(|| format!("cannot look at {}", directory.display()))?;
+    let stat =
+        rustix::fs::statfs(directory).with_context(|| format!("cannot look at {}", directory.display()))?;
     if u64::try_from(stat.f_type).is_ok_and(|kind| kind & 0xffff_ffff == BPF_FS_MAGIC) {
         return Ok("the BPF file system is mounted already on");
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("bpf", directory, "bpf", flags, Some(c"mode=700"))
-        .with_context(|| format!("cannot mount the BPF file system on {}: this needs a privileged container", directory.display()))?;
+    mount("bpf", directory, "bpf", flags, Some(c"mode=700")).with_context(|| {
+        format!(
+            "cannot mount the BPF file system on {}: this needs a privileged container",
+            directory.display()
+        )
+    })?;
     Ok("mounted the BPF file system on")
 }
 
@@ -53,14 +58,16 @@ async fn uninstall(args: &UninstallArgs) -> Result<()> {
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), &args.namespace);
     let name = format!("DaemonSet {}/{}", args.namespace, args.daemonset);
-    let Some(set) = sets.get_opt(&args.daemonset).await.with_context(|| format!("cannot look at {name}"))? else {
+    let Some(set) = sets.get_opt(&args.daemonset).await.with_context(|| format!("cannot look at {name}"))?
+    else {
         say(&format!("{name} is gone already"));
         return Ok(());
     };
     let selector = set.spec.selector.match_labels.unwrap_or_default();
     let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     // In the foreground: the object stays, marked as deleted, until its pods are gone, so that they see it.
-    let how = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
+    let how =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
     match sets.delete(&args.daemonset, &how).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -73,7 +80,10 @@ async fn wait(client: &Client, args: &UninstallArgs, selector: &str) -> Result<(
     let pods: Api<Pod> = Api::namespaced(client.clone(), &args.namespace);
     let (until, mut before) = (Instant::now() + args.timeout.duration(), usize::MAX);
     loop {
-        let left = pods.list_metadata(&ListParams::default().labels(selector)).await.context("cannot list the agents' pods")?;
+        let left = pods
+            .list_metadata(&ListParams::default().labels(selector))
+            .await
+            .context("cannot list the agents' pods")?;
         let left = left.items.len();
         if left == 0 {
             return Ok(());
@@ -83,7 +93,10 @@ async fn wait(client: &Client, args: &UninstallArgs, selector: &str) -> Result<(
             before = left;
         }
         if Instant::now() >= until {
-            bail!("{left} agents still run after {}: their nodes may be away; what they did there stays", args.timeout);
+            bail!(
+                "{left} agents still run after {}: their nodes may be away; what they did there stays",
+                args.timeout
+            );
         }
         tokio::time::sleep(PAUSE).await;
     }

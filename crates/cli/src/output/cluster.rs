@@ -27,7 +27,8 @@ pub fn map(map: &ClusterMap, style: &Style, wide: bool) -> String {
     });
     let head = ["NODE", "POD", "STATE", "INTERFACE", "ADDRESSES", "MACS", "CONTAINER", "MESSAGE"];
     let style = if wide { style.unwrapped() } else { *style };
-    let mut table = Table::new(&style, if wide { &head } else { &head[..5] }).name(1).whole(&[2]).optional(&[3]);
+    let mut table =
+        Table::new(&style, if wide { &head } else { &head[..5] }).name(1).whole(&[2]).optional(&[3]);
     let mut notes = Vec::new();
     for row in &rows {
         let of = &row.of;
@@ -79,7 +80,8 @@ fn state(state: MapState) -> String {
 
 /// Every endpoint with its counters.
 pub fn endpoints(all: &ClusterEndpoints, style: &Style, wide: bool) -> String {
-    let head = ["NODE", "NAME", "MODE", "STATE", "ADDRESSES", "ALLOWED", "DROPPED", "ATTEMPTS", "POLICIES", "ID"];
+    let head =
+        ["NODE", "NAME", "MODE", "STATE", "ADDRESSES", "ALLOWED", "DROPPED", "ATTEMPTS", "POLICIES", "ID"];
     let style = if wide { style.unwrapped() } else { *style };
     let head = if wide { &head[..] } else { &head[..8] };
     let mut table = Table::new(&style, head).name(1).whole(&[2, 3]).optional(&[4, 5]).right(&[5, 6, 7]);
@@ -115,7 +117,8 @@ pub fn endpoints(all: &ClusterEndpoints, style: &Style, wide: bool) -> String {
 /// Every node.
 pub fn nodes(nodes: &[NodeStatus], now: Timestamp, style: &Style, wide: bool) -> String {
     if nodes.is_empty() {
-        return "no node is known: is the hub's right to list nodes missing? (kubectl portcullis status)\n".to_owned();
+        return "no node is known: is the hub's right to list nodes missing? (kubectl portcullis status)\n"
+            .to_owned();
     }
     let style = if wide { style.unwrapped() } else { *style };
     let head = ["NODE", "STATE", "SINCE", "VERSION", "ENDPOINTS", "QUARANTINED", "PUBLISHED", "MESSAGE"];
@@ -145,11 +148,19 @@ fn node_state(state: NodeState) -> String {
 }
 
 /// The hub, its policies, and what needs a look.
-pub fn status(hub: &HubStatus, policies: &[ClusterPolicy], now: Timestamp, style: &Style, wide: bool) -> String {
+pub fn status(
+    hub: &HubStatus,
+    policies: &[ClusterPolicy],
+    now: Timestamp,
+    style: &Style,
+    wide: bool,
+) -> String {
     let leads = match (&hub.holder, hub.leader) {
         (_, true) => "leads".to_owned(),
         (Some(holder), false) => format!("follows {}", clean(holder)),
-        (None, false) => Paint::Doubtful.on("nobody leads: no pod is ended, and no policy's status is written"),
+        (None, false) => {
+            Paint::Doubtful.on("nobody leads: no pod is ended, and no policy's status is written")
+        }
     };
     let nodes = &hub.nodes;
     let mut told = format!("{}: {} present", nodes.total, nodes.present);
@@ -160,10 +171,16 @@ pub fn status(hub: &HubStatus, policies: &[ClusterPolicy], now: Timestamp, style
     }
     let dry = if hub.dry_run { " (dry run: nothing is ended)" } else { "" };
     let mut lines = vec![
-        ("hub", format!("{} {}, up {}, {leads}", clean(&hub.pod), clean(&hub.version), since(&hub.started, now))),
+        (
+            "hub",
+            format!("{} {}, up {}, {leads}", clean(&hub.pod), clean(&hub.version), since(&hub.started, now)),
+        ),
         ("nodes", told),
         ("endpoints", format!("{}, {} in quarantine", hub.endpoints, hub.quarantined)),
-        ("ended", format!("{} by this hub, at most {} a minute{dry}", hub.terminated, hub.terminations_per_minute)),
+        (
+            "ended",
+            format!("{} by this hub, at most {} a minute{dry}", hub.terminated, hub.terminations_per_minute),
+        ),
     ];
     for warning in &hub.warnings {
         lines.push(("warning", Paint::Doubtful.on(&clean(warning))));
@@ -257,8 +274,12 @@ fn gaps(nodes: &[NodeStatus], style: &Style) -> String {
         let why = clean(node.message.as_deref().unwrap_or_default());
         match node.state {
             NodeState::Present => {}
-            NodeState::Away => notes.push(format!("{}: what is shown of it may be old: {why}", Paint::Bad.on(&format!("{} is AWAY", clean(&node.node))))),
-            NodeState::Missing => notes.push(format!("{}: {why}", Paint::Doubtful.on(&format!("{} is MISSING", clean(&node.node))))),
+            NodeState::Away => notes.push(format!(
+                "{}: what is shown of it may be old: {why}",
+                Paint::Bad.on(&format!("{} is AWAY", clean(&node.node)))
+            )),
+            NodeState::Missing => notes
+                .push(format!("{}: {why}", Paint::Doubtful.on(&format!("{} is MISSING", clean(&node.node))))),
         }
     }
     let mut text = String::new();

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use portcullis_policy::api::PolicyView;
-use portcullis_policy::guard::{Answer, GatePolicy, Response, Selector, Termination, LabelExpression, LabelOperator};
+use portcullis_policy::guard::{
+    Answer, GatePolicy, LabelExpression, LabelOperator, Response, Selector, Termination,
+};
 use portcullis_policy::span::Span;
 
 use super::endpoint::word;

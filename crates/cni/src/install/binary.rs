@@ -38,7 +38,9 @@ pub(super) fn put(binary: &Path, bin_dir: &Path, dry_run: bool) -> Result<(PathB
         return Ok((target, Outcome::Unchanged));
     }
     let is_like_ours = |there: &Metadata| there.mode() & 0o111 == 0o111 && there.size() == own.size();
-    if present.as_ref().is_some_and(is_like_ours) && same_content(binary, &target).map_err(failed("read", binary))? {
+    if present.as_ref().is_some_and(is_like_ours)
+        && same_content(binary, &target).map_err(failed("read", binary))?
+    {
         return Ok((target, Outcome::Unchanged));
     }
     if !dry_run {

@@ -81,7 +81,12 @@ impl Gate {
     }
 
     /// `shown` is the header.
-    async fn allows(&self, shown: Option<&[u8]>, verb: &'static str, path: String) -> Result<Allowed, Refusal> {
+    async fn allows(
+        &self,
+        shown: Option<&[u8]>,
+        verb: &'static str,
+        path: String,
+    ) -> Result<Allowed, Refusal> {
         let shown = shown.and_then(bearer);
         let token = shown.and_then(|token| std::str::from_utf8(token).ok()).filter(|token| is_token(token));
         let Some(token) = token else {
@@ -226,7 +231,8 @@ impl Reviews for OfCluster {
             let asking =
                 Asking { verb: "create", resource: "tokenreviews", role: "ClusterRole portcullis-hub" };
             let params = PostParams::default();
-            let status = ask(asking, troubles, api.create(&params, &review)).await?.status.unwrap_or_default();
+            let status =
+                ask(asking, troubles, api.create(&params, &review)).await?.status.unwrap_or_default();
             // A server that does not know audiences leaves them out, and knows none for us.
             let ours = status.audiences.iter().flatten().any(|audience| audience == AUDIENCE);
             Ok(status.user.filter(|_| ours && status.authenticated == Some(true)))
@@ -239,7 +245,9 @@ impl Reviews for OfCluster {
         Box::pin(async move {
             let name = user.username.clone().unwrap_or_default();
             let path = format!("{RIGHTS}{path}");
-            let no = format!("{name} has no right to {verb} {path} (nonResourceURLs): bind ClusterRole portcullis-reader or portcullis-operator");
+            let no = format!(
+                "{name} has no right to {verb} {path} (nonResourceURLs): bind ClusterRole portcullis-reader or portcullis-operator"
+            );
             let attributes = NonResourceAttributes { path: Some(path), verb: Some(verb) };
             let spec = SubjectAccessReviewSpec {
                 user: user.username,
@@ -250,8 +258,11 @@ impl Reviews for OfCluster {
                 ..SubjectAccessReviewSpec::default()
             };
             let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-            let asking =
-                Asking { verb: "create", resource: "subjectaccessreviews", role: "ClusterRole portcullis-hub" };
+            let asking = Asking {
+                verb: "create",
+                resource: "subjectaccessreviews",
+                role: "ClusterRole portcullis-hub",
+            };
             let params = PostParams::default();
             let status = ask(asking, troubles, api.create(&params, &review)).await?.status;
             let allowed = status.is_some_and(|status| status.allowed && status.denied != Some(true));

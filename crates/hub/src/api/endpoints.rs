@@ -44,10 +44,13 @@ pub(super) async fn list(app: Shared, query: Options<EndpointsQuery>) -> Result<
     let told: Vec<String> = {
         let map = app.world.map();
         let of_namespace = |node: &str| {
-            namespace.as_ref().is_none_or(|wanted| map.rows(node).any(|row| row.namespace.as_deref() == Some(wanted)))
+            namespace
+                .as_ref()
+                .is_none_or(|wanted| map.rows(node).any(|row| row.namespace.as_deref() == Some(wanted)))
         };
         // Nodes that have nothing of it need not be asked.
-        let has = |node: &&String| map.get(node).is_some_and(|entry| entry.map.is_some()) && of_namespace(node);
+        let has =
+            |node: &&String| map.get(node).is_some_and(|entry| entry.map.is_some()) && of_namespace(node);
         asked.iter().filter(has).cloned().collect()
     };
     let mut first = true;
@@ -83,9 +86,8 @@ fn statuses(app: &App, asked: &[String], away: &std::sync::Mutex<Vec<(String, St
 
 fn piece(node: &str, endpoints: Vec<Endpoint>, namespace: Option<&str>, first: &mut bool) -> Bytes {
     let mut text = Vec::new();
-    let wanted = |endpoint: &Endpoint| {
-        namespace.is_none() || endpoint.workload.namespace.as_deref() == namespace
-    };
+    let wanted =
+        |endpoint: &Endpoint| namespace.is_none() || endpoint.workload.namespace.as_deref() == namespace;
     for of in endpoints.into_iter().filter(wanted) {
         let begin = text.len();
         if !std::mem::take(first) {
@@ -105,7 +107,11 @@ fn piece(node: &str, endpoints: Vec<Endpoint>, namespace: Option<&str>, first: &
     params(("id" = String, Path, description = "Percent-encoded name, or id with the node"), WhereQuery),
     responses((status = 200, body = OfNode<Endpoint>), (status = 404, response = super::openapi::NotFound),
         (status = 409, response = super::openapi::Conflict), (status = 503, response = super::openapi::Unavailable)))]
-pub(super) async fn show(app: Shared, id: Id, query: Options<WhereQuery>) -> Result<Json<OfNode<Endpoint>>, Refusal> {
+pub(super) async fn show(
+    app: Shared,
+    id: Id,
+    query: Options<WhereQuery>,
+) -> Result<Json<OfNode<Endpoint>>, Refusal> {
     forward(&app, Method::GET, &id.0, "", query.0.node).await
 }
 
@@ -176,9 +182,9 @@ fn locate(app: &App, id: &str) -> Result<String, Refusal> {
         (None, _) => Err(Refusal::not_found(format!(
             "no node tells of an endpoint {id:?}: name it as `namespace/pod`, or say its node"
         ))),
-        (Some(one), Some(other)) => Err(Refusal::conflict(format!(
-            "{id:?} is on several nodes ({one}, {other}): say which one"
-        ))),
+        (Some(one), Some(other)) => {
+            Err(Refusal::conflict(format!("{id:?} is on several nodes ({one}, {other}): say which one")))
+        }
     }
 }
 

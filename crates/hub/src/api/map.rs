@@ -88,7 +88,8 @@ fn piece(app: &App, node: &str, wanted: &Wanted, first: &mut bool) -> Bytes {
     let map = app.world.map();
     let mut text = Vec::new();
     let rows = map.rows_of(node, |row| {
-        let fits = |wanted: &Option<String>, text: Option<&str>| wanted.is_none() || wanted.as_deref() == text;
+        let fits =
+            |wanted: &Option<String>, text: Option<&str>| wanted.is_none() || wanted.as_deref() == text;
         fits(&wanted.query.namespace, row.namespace.as_deref())
             && wanted.state.is_none_or(|state| row.state == state)
             && wanted.mode.is_none_or(|mode| row.mode == Some(mode))

@@ -110,7 +110,12 @@ pub fn router(app: Arc<App>, gate: Gate) -> Router {
 }
 
 /// Counts answers by route, never by what a client wrote.
-async fn count(State(counters): State<Counters>, route: MatchedPath, request: Request, next: Next) -> Response {
+async fn count(
+    State(counters): State<Counters>,
+    route: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
     let response = next.run(request).await;
     counters.request(route.as_str(), response.status().as_u16());
     response

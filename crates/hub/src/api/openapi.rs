@@ -17,7 +17,10 @@ pub(super) struct NotFound(#[expect(dead_code, reason = "only its schema is used
 pub(super) struct Conflict(#[expect(dead_code, reason = "only its schema is used")] Problem);
 
 #[derive(ToResponse)]
-#[response(description = "Not now: too many ask, or the node's agent is away", content_type = "application/problem+json")]
+#[response(
+    description = "Not now: too many ask, or the node's agent is away",
+    content_type = "application/problem+json"
+)]
 pub(super) struct Unavailable(#[expect(dead_code, reason = "only its schema is used")] Problem);
 
 #[derive(OpenApi)]

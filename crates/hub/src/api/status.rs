@@ -20,7 +20,13 @@ pub(super) async fn show(app: Shared) -> Json<HubStatus> {
         endpoints += u64::try_from(told.rows.len()).unwrap_or(0);
         quarantined += u64::try_from(told.summary.quarantined).unwrap_or(0);
     }
-    let terminated = app.counters.terminations().iter().filter(|((_, outcome), _)| *outcome == "done").map(|(_, n)| n).sum();
+    let terminated = app
+        .counters
+        .terminations()
+        .iter()
+        .filter(|((_, outcome), _)| *outcome == "done")
+        .map(|(_, n)| n)
+        .sum();
     let leader = app.leadership.is_certain(now());
     let term = app.leadership.term();
     // What becomes of them only the leader knows.
@@ -48,7 +54,9 @@ fn warnings(app: &App, map: &crate::map::Store) -> Vec<String> {
     if !shared.is_empty() {
         let more = if shared.len() > MOST_NAMED { ", …" } else { "" };
         let named = shared[..shared.len().min(MOST_NAMED)].join(", ");
-        warnings.push(format!("pods of several nodes have the same address: {named}{more} (see the map's messages)"));
+        warnings.push(format!(
+            "pods of several nodes have the same address: {named}{more} (see the map's messages)"
+        ));
     }
     warnings
 }

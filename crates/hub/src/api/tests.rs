@@ -36,10 +36,9 @@ type Answer<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Refusal>> + Sen
 impl Reviews for Fake {
     fn user(&self, token: String) -> Answer<Option<UserInfo>> {
         self.0.0.fetch_add(1, Ordering::Relaxed);
-        let user = token.strip_prefix("token-").map(|name| UserInfo {
-            username: Some(name.to_owned()),
-            ..UserInfo::default()
-        });
+        let user = token
+            .strip_prefix("token-")
+            .map(|name| UserInfo { username: Some(name.to_owned()), ..UserInfo::default() });
         Box::pin(async { Ok(user) })
     }
 
@@ -74,7 +73,12 @@ fn lab() -> Lab {
         counters: Counters::default(),
         troubles: Troubles::default(),
         offenders: Board::default(),
-        about: Arc::new(About { pod: "hub-0".into(), started: "2026-11-21T10:00:00Z".into(), dry_run: false, per_minute: 10 }),
+        about: Arc::new(About {
+            pod: "hub-0".into(),
+            started: "2026-11-21T10:00:00Z".into(),
+            dry_run: false,
+            per_minute: 10,
+        }),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         followed: Arc::new(Semaphore::new(MAX_FOLLOWED)),
     });
@@ -94,7 +98,8 @@ fn agent_endpoint(name: &str, state: &str) -> Value {
 
 impl Lab {
     fn node(&self, name: &str, peer: Option<Peer>, pods: &[(&str, &str, u32, &str)]) {
-        let rows = pods.iter().map(|(namespace, pod, n, address)| endpoint(namespace, pod, *n, address)).collect();
+        let rows =
+            pods.iter().map(|(namespace, pod, n, address)| endpoint(namespace, pod, *n, address)).collect();
         let agent = AgentInfo { version: "0.1.0".into(), peer, ..AgentInfo::default() };
         let status = EndpointMapStatus { agent, endpoints: rows, ..EndpointMapStatus::default() };
         self.app.world.put(NodeMap::new(name, Some(status)));
@@ -122,7 +127,12 @@ impl Lab {
             assert!(query.iter().any(|(key, _)| key == "history"), "{query:?}");
             let notice = |time: &str, topic: &str| {
                 let (time, topic) = (time.to_owned(), topic.to_owned());
-                let event = Event::Notice(Notice { time, topic, endpoint: Some("shop/web".into()), message: "m".into() });
+                let event = Event::Notice(Notice {
+                    time,
+                    topic,
+                    endpoint: Some("shop/web".into()),
+                    message: "m".into(),
+                });
                 Ok::<_, std::convert::Infallible>(portcullis_web::message("notice", &event))
             };
             let events: Vec<Result<SseEvent, _>> =
@@ -170,7 +180,11 @@ async fn whoever_asks_must_show_a_token_and_have_the_right() {
     assert_eq!(lab.ask(Method::GET, "/api/v1/map", "token-stranger").await.0, StatusCode::FORBIDDEN);
     let (status, text) = lab.ask(Method::PUT, "/api/v1/endpoints/a%2Fb/quarantine", "token-reader").await;
     assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
-    assert_eq!(lab.ask(Method::GET, "/nowhere", "").await.0, StatusCode::UNAUTHORIZED, "nobody learns what there is");
+    assert_eq!(
+        lab.ask(Method::GET, "/nowhere", "").await.0,
+        StatusCode::UNAUTHORIZED,
+        "nobody learns what there is"
+    );
     // What was said counts for ten seconds.
     let counts = || (lab.reviews.0.0.load(Ordering::Relaxed), lab.reviews.0.1.load(Ordering::Relaxed));
     let before = counts();
@@ -191,7 +205,8 @@ async fn the_map_is_whole_filtered_and_shows_its_gaps() {
     lab.node("n1", None, &[("shop", "web", 1, "10.0.1.1"), ("db", "pg", 2, "10.0.1.2")]);
     lab.node("n2", None, &[("shop", "api", 3, "10.0.2.1")]);
     lab.app.world.change(|store| store.node_exists("n3", true));
-    let map: portcullis_policy::api::ClusterMap = serde_json::from_value(lab.json("/api/v1/map").await).unwrap();
+    let map: portcullis_policy::api::ClusterMap =
+        serde_json::from_value(lab.json("/api/v1/map").await).unwrap();
     let rows: Vec<(&str, &str)> =
         map.rows.iter().map(|row| (row.node.as_str(), row.of.container.as_deref().unwrap())).collect();
     assert_eq!(rows, [("n1", "shop/web"), ("n1", "db/pg"), ("n2", "shop/api")]);
@@ -215,7 +230,10 @@ async fn the_map_is_whole_filtered_and_shows_its_gaps() {
     }
     assert_eq!(lab.json("/api/v1/lookup?address=10.0.1.1&node=n1").await["finding"], "agrees");
     let status = lab.json("/api/v1/status").await;
-    assert_eq!((&status["endpoints"], &status["nodes"]["missing"], &status["leader"]), (&json!(3), &json!(1), &json!(false)));
+    assert_eq!(
+        (&status["endpoints"], &status["nodes"]["missing"], &status["leader"]),
+        (&json!(3), &json!(1), &json!(false))
+    );
 }
 
 #[tokio::test]
@@ -231,8 +249,12 @@ async fn agents_are_asked_and_one_that_is_away_is_a_gap() {
     lab.node("n3", None, &[("db", "pg", 3, "10.0.3.1")]);
     let all = lab.json("/api/v1/endpoints").await;
     assert_eq!((all["endpoints"].as_array().unwrap().len(), &all["endpoints"][0]["node"]), (1, &json!("n1")));
-    let messages: Vec<&str> =
-        all["nodes"].as_array().unwrap().iter().map(|node| node["message"].as_str().unwrap_or_default()).collect();
+    let messages: Vec<&str> = all["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["message"].as_str().unwrap_or_default())
+        .collect();
     assert!(messages[1].contains("the agent of node n2 does not answer"), "{messages:?}");
     assert!(messages[2].contains("takes no connections"), "{messages:?}");
     // What concerns nobody there is not asked for.
@@ -275,7 +297,8 @@ async fn events_come_in_order_and_gaps_are_told() {
     let mut body = response.into_body();
     let mut text = String::new();
     while !text.contains("missing from here on") {
-        let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.unwrap().unwrap().unwrap();
+        let frame =
+            tokio::time::timeout(Duration::from_secs(20), body.frame()).await.unwrap().unwrap().unwrap();
         text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
     }
     let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));
@@ -286,7 +309,9 @@ async fn events_come_in_order_and_gaps_are_told() {
     drop(body);
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if lab.app.streams.available_permits() == MAX_STREAMS && lab.app.followed.available_permits() == MAX_FOLLOWED {
+        if lab.app.streams.available_permits() == MAX_STREAMS
+            && lab.app.followed.available_permits() == MAX_FOLLOWED
+        {
             return;
         }
     }
@@ -301,7 +326,10 @@ async fn ready_is_who_has_read_everything_once() {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
-        (status, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+        (
+            status,
+            String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap(),
+        )
     };
     assert_eq!(ask(&health, "/readyz").await, (200, "ok".into()));
     assert_eq!(ask(&health, "/api/v1/map").await.0, 404, "nothing else is served there");
@@ -309,7 +337,10 @@ async fn ready_is_who_has_read_everything_once() {
     blank.troubles.set("watch nodes", "RBAC gives no right to list nodes (403)".into(), true);
     let (status, text) = ask(&health_router(blank), "/readyz").await;
     assert_eq!(status, 503);
-    assert!(text.contains("not read yet: endpointmaps, gatepolicies, namespaces, nodes; RBAC gives"), "{text}");
+    assert!(
+        text.contains("not read yet: endpointmaps, gatepolicies, namespaces, nodes; RBAC gives"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -326,7 +357,11 @@ fn compare(name: &str, actual: &str) {
         std::fs::write(&path, actual).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == actual, "{} is out of date; look at the change, then BLESS=1 renews it", path.display());
+    assert!(
+        expected == actual,
+        "{} is out of date; look at the change, then BLESS=1 renews it",
+        path.display()
+    );
 }
 
 #[test]
@@ -346,7 +381,10 @@ fn openapi() {
     let mut found = Vec::new();
     references(&document, &mut found);
     for reference in found {
-        assert!(document.pointer(reference.strip_prefix('#').unwrap()).is_some(), "{reference} leads nowhere");
+        assert!(
+            document.pointer(reference.strip_prefix('#').unwrap()).is_some(),
+            "{reference} leads nowhere"
+        );
     }
 }
 
@@ -358,12 +396,15 @@ async fn metrics() {
     lab.app.counters.termination("delete", "done");
     lab.app.counters.termination("none", "exempt");
     lab.app.counters.set_offenders(1);
-    lab.app.liveness.tell("n1", Frames {
-        allowed: Count { packets: 100, bytes: 1 },
-        dropped: Count { packets: 7, bytes: 1 },
-        reasons: [("spoofed-ipv4".to_owned(), 7)].into(),
-        ..Frames::default()
-    });
+    lab.app.liveness.tell(
+        "n1",
+        Frames {
+            allowed: Count { packets: 100, bytes: 1 },
+            dropped: Count { packets: 7, bytes: 1 },
+            reasons: [("spoofed-ipv4".to_owned(), 7)].into(),
+            ..Frames::default()
+        },
+    );
     lab.ask(Method::GET, "/api/v1/status", "token-reader").await;
     lab.ask(Method::GET, "/api/v1/endpoints/x/quarantine", "token-reader").await;
     compare("metrics.openmetrics.txt", &crate::metrics::text(&lab.app));

@@ -174,7 +174,9 @@ fn into_event(told: Told) -> Option<Result<NodeEvent, u64>> {
     Some(match told {
         Told::Event(event) => Ok(event),
         Told::Lost(lost) => Err(lost),
-        Told::Gap(node, why) => Ok(notice(node, "gap", format!("{why}; its events are missing from here on"))),
+        Told::Gap(node, why) => {
+            Ok(notice(node, "gap", format!("{why}; its events are missing from here on")))
+        }
         Told::Back(node) => {
             let message = format!("events of node {node} are complete again from here on");
             Ok(notice(node, "gap-over", message))
@@ -271,14 +273,18 @@ impl Follower {
                                     return self.node;
                                 }
                             }
-                            Ok(None) => break format!("the agent of node {} has ended its stream", self.node),
+                            Ok(None) => {
+                                break format!("the agent of node {} has ended its stream", self.node);
+                            }
                             Err(error) => break error.to_string(),
                         }
                     }
                 }
                 Err(why) => why.to_string(),
             };
-            if !std::mem::replace(&mut gap, true) && self.say(Told::Gap(self.node.clone(), why)).await.is_err() {
+            if !std::mem::replace(&mut gap, true)
+                && self.say(Told::Gap(self.node.clone(), why)).await.is_err()
+            {
                 break;
             }
             sleep(pause / 2 + dice::up_to(pause)).await;

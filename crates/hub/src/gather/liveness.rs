@@ -174,7 +174,9 @@ fn status(node: &str, entry: &NodeEntry, seen: Option<&Seen>) -> NodeStatus {
         (None, _) => Some("no agent ever published a map of it".to_owned()),
         (_, Some(Seen { answers: Err(why), .. })) => Some(why.clone()),
         (_, None) => Some("it was not asked yet".to_owned()),
-        (Some(_), Some(_)) if !entry.exists => Some("there is no Node object of this name any more".to_owned()),
+        (Some(_), Some(_)) if !entry.exists => {
+            Some("there is no Node object of this name any more".to_owned())
+        }
         (Some(_), Some(_)) => None,
     };
     let number = |count: i32| u32::try_from(count).unwrap_or(0);
@@ -183,7 +185,9 @@ fn status(node: &str, entry: &NodeEntry, seen: Option<&Seen>) -> NodeStatus {
         node: node.to_owned(),
         state: state(entry, seen),
         message,
-        version: answered.or_else(|| map.map(|map| map.agent.version.clone())).filter(|version| !version.is_empty()),
+        version: answered
+            .or_else(|| map.map(|map| map.agent.version.clone()))
+            .filter(|version| !version.is_empty()),
         since: seen.map(|seen| seen.since.clone()),
         endpoints: number(summary.endpoints),
         quarantined: number(summary.quarantined),

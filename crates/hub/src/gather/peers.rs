@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use hyper::{Method, StatusCode};
-use portcullis_kubernetes::peer::{Answer, Connection, Events, Identity, certificate_from_pem, client_config};
+use portcullis_kubernetes::peer::{
+    Answer, Connection, Events, Identity, certificate_from_pem, client_config,
+};
 use portcullis_policy::api::Problem;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -97,7 +99,9 @@ impl Peers {
             return Ok(answer);
         }
         match serde_json::from_slice::<Problem>(&answer.body) {
-            Ok(problem) if answer.status != StatusCode::UNAUTHORIZED => Err(Unreachable::Refused(Box::new(problem))),
+            Ok(problem) if answer.status != StatusCode::UNAUTHORIZED => {
+                Err(Unreachable::Refused(Box::new(problem)))
+            }
             _ => Err(Unreachable::Away(format!("the agent of node {node} answers with {}", answer.status))),
         }
     }
@@ -146,7 +150,9 @@ impl Peers {
             return Err(Unreachable::Away(format!("no agent ever published a map of node {node}")));
         };
         let Some(peer) = &told.agent.peer else {
-            return Err(Unreachable::Away(format!("the agent of node {node} takes no connections (peer_listen is off)")));
+            return Err(Unreachable::Away(format!(
+                "the agent of node {node} takes no connections (peer_listen is off)"
+            )));
         };
         let mut known = self.lock();
         if let Some(same) =
@@ -158,11 +164,14 @@ impl Peers {
         let certificate = certificate_from_pem(&peer.certificate).map_err(bad)?;
         let config = client_config(Some(&self.0.identity), &certificate).map_err(bad)?;
         let connection = Arc::new(Connection::new(&peer.address, config).with_limits(PATIENCE, MOST_BYTES));
-        known.insert(node.to_owned(), Known {
-            address: peer.address.clone(),
-            certificate: peer.certificate.clone(),
-            connection: Arc::clone(&connection),
-        });
+        known.insert(
+            node.to_owned(),
+            Known {
+                address: peer.address.clone(),
+                certificate: peer.certificate.clone(),
+                connection: Arc::clone(&connection),
+            },
+        );
         Ok(connection)
     }
 

@@ -52,7 +52,8 @@ const fn growth(before: u64, now: u64) -> u64 {
 
 /// It becomes a label: nothing that a node could choose as it likes.
 fn is_word(text: &str) -> bool {
-    text.len() <= LONGEST_REASON && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit())
+    text.len() <= LONGEST_REASON
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -47,7 +47,10 @@ impl Uid {
 impl ContainerId {
     /// From text.
     pub fn new(text: &str) -> Self {
-        <&[u8; 64]>::try_from(text.as_bytes()).ok().and_then(hex).map_or_else(|| Self::Text(text.into()), Self::Hash)
+        <&[u8; 64]>::try_from(text.as_bytes())
+            .ok()
+            .and_then(hex)
+            .map_or_else(|| Self::Text(text.into()), Self::Hash)
     }
 }
 

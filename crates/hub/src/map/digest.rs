@@ -66,7 +66,9 @@ impl Digest {
     }
 
     /// Adds up digests of nodes.
-    pub fn sum<'a>(digests: impl Iterator<Item = &'a Self>) -> (Vec<Matched>, BTreeMap<(&'static str, &'static str), u64>) {
+    pub fn sum<'a>(
+        digests: impl Iterator<Item = &'a Self>,
+    ) -> (Vec<Matched>, BTreeMap<(&'static str, &'static str), u64>) {
         let mut sets: HashMap<&Arc<[Arc<str>]>, Matched> = HashMap::new();
         let mut standing = BTreeMap::new();
         for digest in digests {

@@ -77,8 +77,9 @@ impl Store {
             let of_address: Vec<_> = self.of_address(address).collect();
             let container = claim.container.as_deref();
             let others = container.into_iter().flat_map(|container| self.of_container(container));
-            let others: Vec<_> =
-                others.filter(|(_, row)| !of_address.iter().any(|(_, known)| std::ptr::eq(*known, *row))).collect();
+            let others: Vec<_> = others
+                .filter(|(_, row)| !of_address.iter().any(|(_, known)| std::ptr::eq(*known, *row)))
+                .collect();
             return of_address.into_iter().chain(others).collect();
         }
         match (&claim.container, &claim.interface) {

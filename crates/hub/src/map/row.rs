@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use portcullis_kubernetes::crd::{AgentInfo, AppliedPolicy, EndpointMapStatus, EndpointRow, Offender, Summary};
+use portcullis_kubernetes::crd::{
+    AgentInfo, AppliedPolicy, EndpointMapStatus, EndpointRow, Offender, Summary,
+};
 use portcullis_policy::address::{AddressBinding, MacAddress};
 use portcullis_policy::api::MapState;
 use portcullis_policy::guard::Response;

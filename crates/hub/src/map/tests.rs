@@ -44,7 +44,8 @@ fn pods(store: &Store, address: &str) -> Vec<String> {
 #[test]
 fn indices_follow_what_nodes_say() {
     let mut store = Store::default();
-    store.put(node("n1", vec![endpoint("shop", "web", 1, "10.0.1.1"), endpoint("shop", "db", 2, "10.0.1.2")]));
+    store
+        .put(node("n1", vec![endpoint("shop", "web", 1, "10.0.1.1"), endpoint("shop", "db", 2, "10.0.1.2")]));
     store.put(node("n2", vec![endpoint("shop", "api", 3, "10.0.2.1")]));
     assert_eq!(pods(&store, "10.0.1.2"), ["n1 shop/db"]);
     assert_eq!(store.of_pod(&uid(3)).count(), 1);
@@ -68,11 +69,10 @@ fn a_node_without_an_agent_is_there_and_one_without_anything_is_not() {
     let state = |store: &Store| -> Vec<(String, bool, bool)> {
         store.nodes().map(|(name, entry)| (name.to_string(), entry.map.is_some(), entry.exists)).collect()
     };
-    assert_eq!(state(&store), [
-        ("a".into(), false, true),
-        ("b".into(), false, true),
-        ("c".into(), true, false)
-    ]);
+    assert_eq!(
+        state(&store),
+        [("a".into(), false, true), ("b".into(), false, true), ("c".into(), true, false)]
+    );
     store.replace_nodes(&["a".to_owned()].into());
     store.forget("c");
     assert_eq!(state(&store), [("a".into(), false, true)]);
@@ -85,8 +85,14 @@ fn an_address_on_two_nodes_is_a_contradiction_that_shows() {
         state: MapState::HostNetwork,
         ..endpoint("kube-system", "proxy", n, "192.168.0.1")
     };
-    store.put(node("n1", vec![endpoint("shop", "web", 1, "10.0.0.1"), host(8), endpoint("shop", "l", 11, "169.254.1.1")]));
-    store.put(node("n2", vec![endpoint("shop", "api", 2, "10.0.0.1"), host(9), endpoint("shop", "m", 12, "169.254.1.1")]));
+    store.put(node(
+        "n1",
+        vec![endpoint("shop", "web", 1, "10.0.0.1"), host(8), endpoint("shop", "l", 11, "169.254.1.1")],
+    ));
+    store.put(node(
+        "n2",
+        vec![endpoint("shop", "api", 2, "10.0.0.1"), host(9), endpoint("shop", "m", 12, "169.254.1.1")],
+    ));
     assert_eq!(store.shared().collect::<Vec<_>>(), [ip("10.0.0.1")]);
     let row = store.rows_of("n1", |row| row.pod.as_deref() == Some("web")).next().unwrap();
     assert_eq!(row.of.message.as_deref(), Some("its address 10.0.0.1 is also that of shop/api on n2"));
@@ -101,12 +107,18 @@ fn an_address_on_two_nodes_is_a_contradiction_that_shows() {
 #[test]
 fn a_claim_agrees_only_if_all_of_it_is_one_pods() {
     let mut store = Store::default();
-    store.put(node("n1", vec![endpoint("shop", "web", 1, "10.0.1.1"), endpoint("shop", "db", 2, "10.0.1.2")]));
+    store
+        .put(node("n1", vec![endpoint("shop", "web", 1, "10.0.1.1"), endpoint("shop", "db", 2, "10.0.1.2")]));
     store.put(node("n2", vec![endpoint("shop", "api", 3, "10.0.2.1")]));
     let claim = |address: &str, container: &str, interface: &str, node: &str| {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let address = text(address).map(|address| ip(&address));
-        store.agreement(&Claim { address, container: text(container), interface: text(interface), node: text(node) })
+        store.agreement(&Claim {
+            address,
+            container: text(container),
+            interface: text(interface),
+            node: text(node),
+        })
     };
     let finding = |address: &str, container: &str, interface: &str, node: &str| {
         claim(address, container, interface, node).finding
@@ -130,8 +142,16 @@ fn a_claim_agrees_only_if_all_of_it_is_one_pods() {
 fn digests_count_pods_not_attachments() {
     let mut second = endpoint("shop", "web", 1, "10.1.0.1");
     second.interface = Some("net1".into());
-    let other = EndpointRow { policies: vec![], mode: None, state: MapState::Held, ..endpoint("a", "b", 7, "10.0.0.7") };
-    let map = node("n1", vec![endpoint("shop", "web", 1, "10.0.0.1"), second, endpoint("shop", "db", 2, "10.0.0.2"), other]);
+    let other = EndpointRow {
+        policies: vec![],
+        mode: None,
+        state: MapState::Held,
+        ..endpoint("a", "b", 7, "10.0.0.7")
+    };
+    let map = node(
+        "n1",
+        vec![endpoint("shop", "web", 1, "10.0.0.1"), second, endpoint("shop", "db", 2, "10.0.0.2"), other],
+    );
     let (matched, standing) = Digest::sum([&map.digest, &map.digest].into_iter());
     assert_eq!(matched.len(), 1);
     assert_eq!((matched[0].pods, &*matched[0].example), (4, "shop/web"));
@@ -152,7 +172,8 @@ fn an_object_of_the_api_is_read_and_nonsense_in_it_is_left_out() {
     assert_eq!((map.rows[0].addresses.len(), map.rows[0].macs.len()), (1, 1));
     let offenders: Vec<&Offender> = map.offenders.iter().collect();
     assert_eq!(offenders[0].pod, "b");
-    let empty: NodeMap = serde_json::from_str(r#"{"metadata": {"name": "n2"}, "spec": {"node": "n2"}}"#).unwrap();
+    let empty: NodeMap =
+        serde_json::from_str(r#"{"metadata": {"name": "n2"}, "spec": {"node": "n2"}}"#).unwrap();
     assert!(!empty.told && map.told);
     assert!(map.rows[0].is_called("a/b") && !map.rows[0].is_called("b"));
 }

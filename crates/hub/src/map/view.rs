@@ -38,7 +38,8 @@ fn message(store: &Store, map: &NodeMap, row: &Row) -> Option<String> {
     let mut parts: Vec<String> = row.message.iter().chain(&row.conflicts).map(ToString::to_string).collect();
     for address in row.own_addresses().filter(|address| store.is_shared(*address)) {
         let others = store.of_address(address).filter(|(other, _)| other.node != map.node);
-        let others: Vec<String> = others.map(|(other, row)| format!("{} on {}", row.title(), other.node)).collect();
+        let others: Vec<String> =
+            others.map(|(other, row)| format!("{} on {}", row.title(), other.node)).collect();
         parts.push(format!("its address {address} is also that of {}", others.join(", ")));
     }
     (!parts.is_empty()).then(|| parts.join("; "))

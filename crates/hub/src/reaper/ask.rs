@@ -131,7 +131,13 @@ impl Api {
         }
     }
 
-    async fn evict(&self, path: &str, offender: &Offender, options: Value, leads: impl Fn() -> bool) -> Outcome {
+    async fn evict(
+        &self,
+        path: &str,
+        offender: &Offender,
+        options: Value,
+        leads: impl Fn() -> bool,
+    ) -> Outcome {
         let asking = Asking { verb: "create", resource: "pods/eviction", role: ROLE };
         let path = format!("{path}/eviction");
         loop {
@@ -190,7 +196,9 @@ impl Unsent {
     fn in_words(&self, asking: Asking) -> String {
         match self {
             Self::Failed(error) => asking.failed(error),
-            Self::BrokenOff => format!("the API server's answer to {} {} broke off", asking.verb, asking.resource),
+            Self::BrokenOff => {
+                format!("the API server's answer to {} {} broke off", asking.verb, asking.resource)
+            }
             Self::Silent => asking.silent(PATIENCE),
         }
     }
@@ -222,7 +230,8 @@ fn judge(answer: &Answer, asking: Asking) -> Outcome {
 /// What the disruption budget says.
 fn budget(told: &Status) -> String {
     let causes = told.details.iter().flat_map(|details| &details.causes);
-    let causes: Vec<&str> = causes.map(|cause| cause.message.as_str()).filter(|text| !text.is_empty()).collect();
+    let causes: Vec<&str> =
+        causes.map(|cause| cause.message.as_str()).filter(|text| !text.is_empty()).collect();
     let text = if causes.is_empty() { told.message.clone() } else { causes.join("; ") };
     cut(text.trim_end_matches('.'))
 }
@@ -250,7 +259,8 @@ mod tests {
         let Outcome::Budget(why, wait) = judge(&answer(429, blocked), evict) else { panic!() };
         assert_eq!(why, "The disruption budget web needs 1 healthy pods and has 1 currently");
         assert_eq!(wait, BUDGET_PAUSE);
-        let forbidden = r#"{"status":"Failure","message":"pods is forbidden","reason":"Forbidden","code":403}"#;
+        let forbidden =
+            r#"{"status":"Failure","message":"pods is forbidden","reason":"Forbidden","code":403}"#;
         let Outcome::Failed(why, _) = judge(&answer(403, forbidden), delete) else { panic!() };
         assert!(why.contains("no right to delete pods"), "{why}");
         assert!(matches!(judge(&answer(429, "{}"), delete), Outcome::Failed(..)));
@@ -260,7 +270,10 @@ mod tests {
     fn an_older_server_is_recognised() {
         let old = r#"{"message":"no kind \"Eviction\" is registered for version \"policy/v1\" in scheme"}"#;
         assert!(knows_no_kind(&answer(400, old)));
-        assert!(!knows_no_kind(&answer(404, r#"{"details":{"kind":"pods","name":"web"},"message":"not found"}"#)));
+        assert!(!knows_no_kind(&answer(
+            404,
+            r#"{"details":{"kind":"pods","name":"web"},"message":"not found"}"#
+        )));
         assert!(!knows_no_kind(&answer(201, "{}")));
     }
 

@@ -186,7 +186,10 @@ fn untouchable(case: &Case<'_>, pod: &Facts) -> Option<(Reason, String)> {
     let offender = case.offender;
     if pod.node.as_deref() != Some(case.node) {
         let at = pod.node.as_deref().unwrap_or("no node");
-        let why = format!("node {} says so, but it runs on {at}: a node's word counts for its own pods only", case.node);
+        let why = format!(
+            "node {} says so, but it runs on {at}: a node's word counts for its own pods only",
+            case.node
+        );
         return Some((Reason::Foreign, why));
     }
     if case.own.is(&offender.namespace, &offender.pod, &pod.labels) {

@@ -48,8 +48,10 @@ fn server(script: Arc<Script>) -> (Client, Log) {
 }
 
 fn offender(uid: &str) -> Offender {
-    serde_json::from_value(json!({"namespace": "shop", "pod": "web", "uid": uid, "endpoint": "shop/web", "attempts": 10,
-        "threshold": 10, "window": "60s", "policy": "strict", "time": "2026-11-21T10:00:00Z"}))
+    serde_json::from_value(
+        json!({"namespace": "shop", "pod": "web", "uid": uid, "endpoint": "shop/web", "attempts": 10,
+        "threshold": 10, "window": "60s", "policy": "strict", "time": "2026-11-21T10:00:00Z"}),
+    )
     .unwrap()
 }
 
@@ -80,7 +82,10 @@ impl Drop for Lab {
 }
 
 impl Lab {
-    fn new(spec: &str, script: impl Fn(&Method, &str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
+    fn new(
+        spec: &str,
+        script: impl Fn(&Method, &str, &Value) -> (u16, Value) + Send + Sync + 'static,
+    ) -> Self {
         let (client, log) = server(Arc::new(script));
         let (world, bus, counters, troubles) =
             (World::default(), Bus::default(), Counters::default(), Troubles::default());
@@ -117,12 +122,16 @@ impl Lab {
 
     fn offend(&self, uids: &[&str]) {
         let offenders = uids.iter().map(|uid| offender(uid)).collect();
-        self.world.put(NodeMap::new("n1", Some(EndpointMapStatus { offenders, ..EndpointMapStatus::default() })));
+        self.world
+            .put(NodeMap::new("n1", Some(EndpointMapStatus { offenders, ..EndpointMapStatus::default() })));
     }
 
     fn asked(&self, method: &Method) -> Vec<(String, Value)> {
         let log = self.log.lock().unwrap();
-        log.iter().filter(|(asked, ..)| asked == method).map(|(_, path, body)| (path.clone(), body.clone())).collect()
+        log.iter()
+            .filter(|(asked, ..)| asked == method)
+            .map(|(_, path, body)| (path.clone(), body.clone()))
+            .collect()
     }
 
     /// The next announcement, with its reason.
@@ -143,9 +152,10 @@ fn get(path: &str, uid: &str) -> Option<(u16, Value)> {
 
 #[tokio::test]
 async fn a_pod_is_deleted_with_its_uid_as_precondition_and_once() {
-    let mut lab = Lab::new("{response: terminate, termination: {gracePeriodSeconds: 7}}", |method, path, _| {
-        if *method == Method::DELETE { (200, pod("u1")) } else { get(path, "u1").unwrap() }
-    });
+    let mut lab =
+        Lab::new("{response: terminate, termination: {gracePeriodSeconds: 7}}", |method, path, _| {
+            if *method == Method::DELETE { (200, pod("u1")) } else { get(path, "u1").unwrap() }
+        });
     lab.offend(&["u1"]);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(lab.asked(&Method::GET).is_empty(), "it does not lead");
@@ -177,7 +187,9 @@ async fn a_successor_is_never_looked_at_and_a_precondition_that_fails_is_no_deed
     assert!(lab.asked(&Method::DELETE).is_empty());
     // It is exchanged between the look and the deed.
     let lab = Lab::new("{response: terminate}", |method, path, _| match *method {
-        Method::DELETE => failure(409, "Precondition failed: UID in precondition: u1, UID in object meta: u2"),
+        Method::DELETE => {
+            failure(409, "Precondition failed: UID in precondition: u1, UID in object meta: u2")
+        }
         _ => get(path, "u1").unwrap(),
     });
     lab.lead(60);
@@ -223,7 +235,8 @@ async fn a_missing_right_is_said_once_and_tried_again() {
     lab.offend(&["u1"]);
     let (reason, message) = lab.told().await;
     assert_eq!(reason, "TerminationWithheld");
-    let sentence = "RBAC gives the hub no right to delete pods (403): apply the chart's ClusterRole portcullis-hub";
+    let sentence =
+        "RBAC gives the hub no right to delete pods (403): apply the chart's ClusterRole portcullis-hub";
     assert!(message.contains(sentence), "{message}");
     assert_eq!(lab.troubles.all()["reaper"].why, sentence);
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -235,18 +248,21 @@ async fn a_missing_right_is_said_once_and_tried_again() {
 async fn an_eviction_falls_back_to_the_older_api_and_waits_for_the_budget() {
     let blocked = Arc::new(Mutex::new(true));
     let budget = Arc::clone(&blocked);
-    let mut lab = Lab::new("{response: terminate, termination: {method: evict}}", move |method, path, body| {
-        if *method != Method::POST {
-            return get(path, "u1").unwrap();
-        }
-        assert_eq!(path, "/api/v1/namespaces/shop/pods/web/eviction");
-        assert_eq!(body["deleteOptions"]["preconditions"]["uid"], "u1");
-        match body["apiVersion"].as_str().unwrap() {
-            "policy/v1" => failure(400, "no kind \"Eviction\" is registered for version \"policy/v1\""),
-            _ if *budget.lock().unwrap() => failure(429, "Cannot evict pod as it would violate the pod's disruption budget."),
-            _ => (201, json!({"kind": "Status", "status": "Success"})),
-        }
-    });
+    let mut lab =
+        Lab::new("{response: terminate, termination: {method: evict}}", move |method, path, body| {
+            if *method != Method::POST {
+                return get(path, "u1").unwrap();
+            }
+            assert_eq!(path, "/api/v1/namespaces/shop/pods/web/eviction");
+            assert_eq!(body["deleteOptions"]["preconditions"]["uid"], "u1");
+            match body["apiVersion"].as_str().unwrap() {
+                "policy/v1" => failure(400, "no kind \"Eviction\" is registered for version \"policy/v1\""),
+                _ if *budget.lock().unwrap() => {
+                    failure(429, "Cannot evict pod as it would violate the pod's disruption budget.")
+                }
+                _ => (201, json!({"kind": "Status", "status": "Success"})),
+            }
+        });
     lab.lead(60);
     lab.offend(&["u1"]);
     let (reason, message) = lab.told().await;
@@ -265,7 +281,9 @@ async fn an_eviction_falls_back_to_the_older_api_and_waits_for_the_budget() {
 async fn names_that_a_node_makes_up_never_get_into_a_path() {
     let lab = Lab::new("{response: terminate}", |_, path, _| panic!("{path} was asked for"));
     lab.lead(60);
-    for (namespace, name) in [("..", "web"), ("shop", "../../nodes/n1"), ("shop", "web?x=1"), ("", ""), ("shop", "a/b")] {
+    for (namespace, name) in
+        [("..", "web"), ("shop", "../../nodes/n1"), ("shop", "web?x=1"), ("", ""), ("shop", "a/b")]
+    {
         let bad = Offender { namespace: namespace.into(), pod: name.into(), ..offender("u1") };
         let status = EndpointMapStatus { offenders: vec![bad], ..EndpointMapStatus::default() };
         lab.world.put(NodeMap::new("n1", Some(status)));

@@ -9,7 +9,8 @@ const MOST_REASONS: usize = 6;
 
 /// What it did.
 pub fn deed(offender: &Offender) -> String {
-    let mut reasons: Vec<(&String, &u64)> = offender.reasons.iter().filter(|(_, count)| **count > 0).collect();
+    let mut reasons: Vec<(&String, &u64)> =
+        offender.reasons.iter().filter(|(_, count)| **count > 0).collect();
     reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     let reasons: Vec<String> =
         reasons.iter().take(MOST_REASONS).map(|(reason, count)| format!("{reason} {count}")).collect();

@@ -206,7 +206,12 @@ impl Desk {
         self.reaper.troubles.clear("reaper");
         match verdict {
             Verdict::Settled(why) => {
-                tracing::debug!(pod = offender.pod, namespace = offender.namespace, why, "nothing to be done");
+                tracing::debug!(
+                    pod = offender.pod,
+                    namespace = offender.namespace,
+                    why,
+                    "nothing to be done"
+                );
                 self.work.done(&key, present, GOING);
             }
             Verdict::Withheld(Order { reason, why, again, policy }) => {
@@ -291,7 +296,14 @@ impl Desk {
         self.publish(key, offender, outcome, message, policy);
     }
 
-    fn publish(&self, key: &Key, offender: &Offender, outcome: ActionOutcome, message: String, policy: Option<&str>) {
+    fn publish(
+        &self,
+        key: &Key,
+        offender: &Offender,
+        outcome: ActionOutcome,
+        message: String,
+        policy: Option<&str>,
+    ) {
         tracing::info!(node = &*key.0, pod = offender.pod, namespace = offender.namespace, "{message}");
         let since = offender.time.parse::<Timestamp>().ok();
         let took = since.map(|then| Timestamp::now().duration_since(then).as_secs_f64() * 1000.0);

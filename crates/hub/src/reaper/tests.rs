@@ -49,7 +49,11 @@ fn facts() -> Facts {
         uid: "uid-1".into(),
         node: Some("n1".into()),
         labels: labels(&[("app", "web")]),
-        controller: Some(Controller { kind: "ReplicaSet".into(), name: "web-5d7".into(), uid: "rs-1".into() }),
+        controller: Some(Controller {
+            kind: "ReplicaSet".into(),
+            name: "web-5d7".into(),
+            uid: "rs-1".into(),
+        }),
         age: Some(Duration::from_secs(600)),
         ..Facts::default()
     }
@@ -159,11 +163,7 @@ fn what_must_not_be_ended_is_not_and_it_is_said_why() {
             Reason::Own,
             "never ended",
         ),
-        (
-            |world| world.offender = offender("portcullis-system", "hub-0"),
-            Reason::Own,
-            "never ended",
-        ),
+        (|world| world.offender = offender("portcullis-system", "hub-0"), Reason::Own, "never ended"),
         (|world| pod(world).mirror = true, Reason::Static, "static pod"),
         (|world| pod(world).labels = labels(&[(facts::EXEMPT, "true")]), Reason::Exempt, "has the label"),
         (|world| world.namespace = labels(&[(facts::EXEMPT, "true")]), Reason::Exempt, "namespace shop has"),
@@ -175,7 +175,10 @@ fn what_must_not_be_ended_is_not_and_it_is_said_why() {
             "GatePolicy strict says quarantine for it now",
         ),
         (
-            |world| world.rules = rules(&[("strict", "{response: terminate, podSelector: {matchLabels: {app: db}}}")]),
+            |world| {
+                world.rules =
+                    rules(&[("strict", "{response: terminate, podSelector: {matchLabels: {app: db}}}")])
+            },
             Reason::NoPolicy,
             "no GatePolicy says",
         ),
@@ -199,7 +202,10 @@ fn what_must_not_be_ended_is_not_and_it_is_said_why() {
         assert!(!why.contains("gatepolicy/"), "{why}");
     }
     // Another's pod with our label is not ours; another value of the label is none.
-    assert!(matches!(after(|world| pod(world).labels = labels(&[("app.kubernetes.io/name", "portcullis")])), Verdict::End(_)));
+    assert!(matches!(
+        after(|world| pod(world).labels = labels(&[("app.kubernetes.io/name", "portcullis")])),
+        Verdict::End(_)
+    ));
     assert!(matches!(after(|world| pod(world).labels = labels(&[(facts::EXEMPT, "yes")])), Verdict::End(_)));
     assert!(matches!(
         after(|world| {
@@ -227,7 +233,10 @@ fn whether_it_may_be_ended_is_asked_last_and_once() {
     decide(&case(true), |_| panic!("nothing is about to be ended"));
     let verdict = decide(&case(false), |_| Err((Reason::Limit, "enough".into(), seconds(7))));
     let Verdict::Withheld(order) = verdict else { panic!() };
-    assert_eq!((order.reason, order.again, order.policy.as_deref()), (Reason::Limit, seconds(7), Some("strict")));
+    assert_eq!(
+        (order.reason, order.again, order.policy.as_deref()),
+        (Reason::Limit, seconds(7), Some("strict"))
+    );
 }
 
 #[test]
@@ -270,7 +279,10 @@ fn a_controller_whose_pods_all_forge_is_waited_for_longer_and_longer() {
     assert_eq!(pauses[..6], [10, 20, 40, 80, 160, 320]);
     assert_eq!(pauses[11], 3600);
     assert_eq!(owners.permit("other", Some(seconds(1)), now), Ok(()));
-    assert!(owners.permit("rs", None, now).is_err(), "of one whose age nobody told it is taken that it is new");
+    assert!(
+        owners.permit("rs", None, now).is_err(),
+        "of one whose age nobody told it is taken that it is new"
+    );
     now += seconds(3 * 3600);
     assert_eq!(owners.permit("rs", Some(seconds(1)), now), Ok(()), "forgotten");
 }
@@ -303,7 +315,10 @@ fn offenders_are_examined_at_once_when_new_and_never_twice_at_a_time() {
     let (key_a, key_b) = ((Arc::clone(&node), "uid-1".to_owned()), (Arc::clone(&node), "uid-b".to_owned()));
     work.done(&key_a, seconds(1), seconds(10));
     work.done(&key_b, seconds(1), seconds(10));
-    assert_eq!(work.take(seconds(1), 9).iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), [key_b.clone()]);
+    assert_eq!(
+        work.take(seconds(1), 9).iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
+        [key_b.clone()]
+    );
     work.failed(&key_b, seconds(1), seconds(0));
     assert_eq!(work.next(), Some(seconds(2)));
     work.take(seconds(2), 9);

@@ -70,8 +70,11 @@ impl Work {
 
     /// Some that are to be examined now; they are not given again before [`Self::done`].
     pub fn take(&mut self, now: Moment, most: usize) -> Vec<(Key, Arc<Offender>)> {
-        let mut due: Vec<(Moment, &Key)> =
-            self.0.iter().filter_map(|(key, item)| Some((item.due.filter(|due| *due <= now)?, key))).collect();
+        let mut due: Vec<(Moment, &Key)> = self
+            .0
+            .iter()
+            .filter_map(|(key, item)| Some((item.due.filter(|due| *due <= now)?, key)))
+            .collect();
         due.sort();
         let keys: Vec<Key> = due.into_iter().take(most).map(|(_, key)| key.clone()).collect();
         keys.into_iter()

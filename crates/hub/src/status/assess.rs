@@ -107,7 +107,9 @@ pub fn assess(rules: &Rules, picture: &Picture, own: &[OwnPod]) -> BTreeMap<Stri
         let (nodes, applied) = applied(name, rule, picture);
         let conflicting = match conflicts.get(name) {
             Some(why) => said("Conflicting", "True", "SamePriority", why.clone()),
-            None => said("Conflicting", "False", "NoConflict", "no policy of the same priority contradicts it"),
+            None => {
+                said("Conflicting", "False", "NoConflict", "no policy of the same priority contradicts it")
+            }
         };
         let conditions =
             vec![accepted(rule), matching(rule, pods), conflicting, spared(rules, name, own), applied];
@@ -127,11 +129,16 @@ fn accepted(rule: &Rule) -> Said {
 
 fn matching(rule: &Rule, pods: u32) -> Said {
     match (&rule.translation, pods) {
-        (Translation::Refused(_), _) => said("Matching", "False", "Refused", "it was refused, and matches nothing"),
-        (Translation::Nothing(why), _) => said("Matching", "False", "NothingMatches", why.clone()),
-        (Translation::Holds(_), 0) => {
-            said("Matching", "False", "NothingMatches", "no pod that any node tells of is one that it selects")
+        (Translation::Refused(_), _) => {
+            said("Matching", "False", "Refused", "it was refused, and matches nothing")
         }
+        (Translation::Nothing(why), _) => said("Matching", "False", "NothingMatches", why.clone()),
+        (Translation::Holds(_), 0) => said(
+            "Matching",
+            "False",
+            "NothingMatches",
+            "no pod that any node tells of is one that it selects",
+        ),
         (Translation::Holds(_), _) => said("Matching", "True", "Matches", "there are pods that it selects"),
     }
 }
@@ -139,13 +146,17 @@ fn matching(rule: &Rule, pods: u32) -> Said {
 /// Pods that it seems to end, and never does.
 fn spared(rules: &Rules, name: &str, own: &[OwnPod]) -> Said {
     let none = || said("Spared", "False", "Nothing", "nothing that it selects is spared");
-    let Some(policy) = rules.holding(name).filter(|policy| policy.response == Some(Response::Terminate)) else {
+    let Some(policy) = rules.holding(name).filter(|policy| policy.response == Some(Response::Terminate))
+    else {
         return none();
     };
     let mut parts = Vec::new();
     for pod in own {
         if rules.selects(name, &pod.namespace, &pod.name, &pod.labels) {
-            parts.push(format!("{} own pods ({}/{}), which are never ended", pod.whose, pod.namespace, pod.name));
+            parts.push(format!(
+                "{} own pods ({}/{}), which are never ended",
+                pod.whose, pod.namespace, pod.name
+            ));
         }
     }
     let ours = !parts.is_empty();

@@ -21,7 +21,8 @@ pub fn status(
         let before = known.iter().find(|condition| condition.type_ == said.kind);
         let same = before.filter(|condition| condition.status == said.status);
         Condition {
-            last_transition_time: same.map_or(Time(whole_seconds(now)), |condition| condition.last_transition_time.clone()),
+            last_transition_time: same
+                .map_or(Time(whole_seconds(now)), |condition| condition.last_transition_time.clone()),
             message: said.message.chars().take(MOST_MESSAGE).collect(),
             observed_generation: assessment.generation,
             reason: said.reason.to_owned(),
@@ -68,7 +69,8 @@ pub fn news<'a>(
     };
     let known = before.map_or(&[][..], |status| &status.conditions[..]);
     let same = |a: &Condition, b: &Condition| {
-        (&a.type_, &a.status, &a.reason) == (&b.type_, &b.status, &b.reason) && (a.type_ != "Accepted" || a.message == b.message)
+        (&a.type_, &a.status, &a.reason) == (&b.type_, &b.status, &b.reason)
+            && (a.type_ != "Accepted" || a.message == b.message)
     };
     now.conditions.iter().filter(bad).filter(move |condition| !known.iter().any(|old| same(old, condition)))
 }

@@ -40,7 +40,8 @@ fn contradiction(
     value: fn(&GatePolicySpec) -> Option<String>,
     conflicts: &mut Conflicts,
 ) {
-    let spec = |name: &Arc<str>| rules.holding(name).and(rules.rules.get(&**name)).map(|rule| &rule.object.spec);
+    let spec =
+        |name: &Arc<str>| rules.holding(name).and(rules.rules.get(&**name)).map(|rule| &rule.object.spec);
     let mut stating: Vec<(&str, i32, String)> = matched
         .policies
         .iter()

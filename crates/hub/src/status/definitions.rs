@@ -56,7 +56,9 @@ pub fn difference(ours: &CustomResourceDefinition, theirs: &CustomResourceDefini
         ));
     }
     if crd::fingerprint(ours) != crd::fingerprint(theirs) {
-        return Some(format!("the cluster's definition of {name} is of another release than this hub: {todo}"));
+        return Some(format!(
+            "the cluster's definition of {name} is of another release than this hub: {todo}"
+        ));
     }
     None
 }
@@ -64,7 +66,8 @@ pub fn difference(ours: &CustomResourceDefinition, theirs: &CustomResourceDefini
 /// Properties that ours has and theirs lacks.
 fn missing(ours: &CustomResourceDefinition, theirs: &CustomResourceDefinition) -> Vec<String> {
     let schema = |definition: &CustomResourceDefinition| {
-        let version = definition.spec.versions.iter().find(|version| version.name == crd::VERSION && version.served);
+        let version =
+            definition.spec.versions.iter().find(|version| version.name == crd::VERSION && version.served);
         let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
         schema.map(|schema| serde_json::to_value(schema).unwrap_or_default())
     };

@@ -107,7 +107,8 @@ impl Writer {
             let Some(rule) = rules.rules.get(name) else { continue };
             let before = rule.object.status.as_ref();
             let known = before.map_or(0, |status| status.terminated);
-            let total = terminated.get(&rule.object.uid().unwrap_or_default()).copied().unwrap_or(0).max(known);
+            let total =
+                terminated.get(&rule.object.uid().unwrap_or_default()).copied().unwrap_or(0).max(known);
             let wanted = status(assessment, before, total, Timestamp::now());
             if before.is_some_and(|before| is_same(before, &wanted)) {
                 continue;
@@ -122,7 +123,12 @@ impl Writer {
     }
 
     /// Whether it was written; not so if the policy is gone, or this hub leads no more.
-    async fn write(&self, api: &Api<GatePolicy>, name: &str, status: &GatePolicyStatus) -> Result<bool, String> {
+    async fn write(
+        &self,
+        api: &Api<GatePolicy>,
+        name: &str,
+        status: &GatePolicyStatus,
+    ) -> Result<bool, String> {
         if !self.leadership.is_certain(now()) {
             return Ok(false);
         }
@@ -132,8 +138,11 @@ impl Writer {
             "metadata": {"name": name},
             "status": status,
         });
-        let asking =
-            Asking { verb: "patch", resource: "gatepolicies.portcullis.dev/status", role: "ClusterRole portcullis-hub" };
+        let asking = Asking {
+            verb: "patch",
+            resource: "gatepolicies.portcullis.dev/status",
+            role: "ClusterRole portcullis-hub",
+        };
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(object);
         let patched = tokio::time::timeout(PATIENCE, api.patch_status(name, &params, &patch));

@@ -21,11 +21,14 @@ fn node(name: &str, pods: &[(&str, &[&str])], applied: &[(&str, i64, Option<&str
         generation: *generation,
         trouble: trouble.map(str::to_owned),
     };
-    NodeMap::new(name, Some(EndpointMapStatus {
-        endpoints: pods.iter().map(row).collect(),
-        policies: applied.iter().map(policy).collect(),
-        ..EndpointMapStatus::default()
-    }))
+    NodeMap::new(
+        name,
+        Some(EndpointMapStatus {
+            endpoints: pods.iter().map(row).collect(),
+            policies: applied.iter().map(policy).collect(),
+            ..EndpointMapStatus::default()
+        }),
+    )
 }
 
 fn assessed(rules: &Rules, nodes: &[NodeMap], own: &[OwnPod], policy: &str) -> Assessment {
@@ -131,7 +134,10 @@ fn a_policy_that_would_end_its_own_hub_is_told_that_it_does_not() {
         ("kube", "{response: terminate, namespaces: ['kube-*']}"),
         ("named", "{response: terminate, namespaces: [kube-system]}"),
         ("soft", "{response: quarantine}"),
-        ("hub", "{response: terminate, namespaces: [portcullis-system], podSelector: {matchLabels: {app.kubernetes.io/component: hub}}}"),
+        (
+            "hub",
+            "{response: terminate, namespaces: [portcullis-system], podSelector: {matchLabels: {app.kubernetes.io/component: hub}}}",
+        ),
     ]);
     let spared = |policy: &str| short(&assessed(&rules, &[], std::slice::from_ref(&hub), policy), "Spared");
     assert_eq!(spared("all"), ("True", "SelectsPortcullis"));
@@ -160,7 +166,8 @@ fn times_change_with_the_status_alone_and_nothing_is_written_twice() {
     shuffled.conditions.reverse();
     assert!(is_same(&before, &shuffled));
     let nodes = [node("n1", &[("web", &["strict"])], &[("strict", 1, None)])];
-    let later = status(&assessed(&rules, &nodes, &[], "strict"), Some(&before), 3, time("2026-11-21T12:00:00Z"));
+    let later =
+        status(&assessed(&rules, &nodes, &[], "strict"), Some(&before), 3, time("2026-11-21T12:00:00Z"));
     assert!(!is_same(&before, &later));
     let changed: Vec<(&str, Timestamp)> =
         later.conditions.iter().map(|c| (c.type_.as_str(), c.last_transition_time.0)).collect();

@@ -46,17 +46,22 @@ pub fn fit(status: &mut EndpointMapStatus) {
     }
 }
 
-/// API servers of 1.20 take an empty text in a custom resource for null, and refuse the object.
+/// API servers of 1.20 take an empty text, list or object in a custom resource for null, and refuse the whole.
 pub(super) fn without_empty(value: &mut Value) {
-    let is_empty = |value: &Value| value.as_str().is_some_and(str::is_empty);
+    let is_empty = |value: &Value| match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(values) => values.is_empty(),
+        _ => false,
+    };
     match value {
         Value::Array(values) => {
-            values.retain(|value| !is_empty(value));
             values.iter_mut().for_each(without_empty);
+            values.retain(|value| !is_empty(value));
         }
         Value::Object(values) => {
-            values.retain(|_, value| !is_empty(value));
             values.values_mut().for_each(without_empty);
+            values.retain(|_, value| !is_empty(value));
         }
         _ => {}
     }

@@ -139,10 +139,22 @@ mod tests {
             (r#"{"name": "web-abc", "namespace": "shop"}"#, true),
             (r#"{"namespaces": ["db", "sh*"]}"#, true),
             (r#"{"namespaces": ["db"]}"#, false),
-            (r#"{"namespaces": ["*"], "expressions": [{"key": "app", "operator": "In", "values": ["shop", "x"]}]}"#, true),
-            (r#"{"namespaces": ["*"], "expressions": [{"key": "app", "operator": "NotIn", "values": ["shop"]}]}"#, false),
-            (r#"{"namespaces": ["*"], "expressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}]}"#, true),
-            (r#"{"expressions": [{"key": "app", "operator": "Exists"}, {"key": "tier", "operator": "DoesNotExist"}]}"#, true),
+            (
+                r#"{"namespaces": ["*"], "expressions": [{"key": "app", "operator": "In", "values": ["shop", "x"]}]}"#,
+                true,
+            ),
+            (
+                r#"{"namespaces": ["*"], "expressions": [{"key": "app", "operator": "NotIn", "values": ["shop"]}]}"#,
+                false,
+            ),
+            (
+                r#"{"namespaces": ["*"], "expressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}]}"#,
+                true,
+            ),
+            (
+                r#"{"expressions": [{"key": "app", "operator": "Exists"}, {"key": "tier", "operator": "DoesNotExist"}]}"#,
+                true,
+            ),
             (r#"{"expressions": [{"key": "tier", "operator": "Exists"}]}"#, false),
         ] {
             assert_eq!(select(text).matches(&web), fits, "{text}");

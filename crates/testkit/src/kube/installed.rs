@@ -34,7 +34,8 @@ impl Cluster {
         let (repository, tag) = PORTCULLIS_IMAGE.rsplit_once(':').context("an image's name")?;
         let image = [format!("image.repository={repository}"), format!("image.tag={tag}")];
         let fixed = ["image.pullPolicy=Never", "namespace.create=true"];
-        let set: Vec<&str> = image.iter().map(String::as_str).chain(fixed).chain(set.iter().copied()).collect();
+        let set: Vec<&str> =
+            image.iter().map(String::as_str).chain(fixed).chain(set.iter().copied()).collect();
         let control = self.control();
         control.apply(&rendered(&set)?)?;
         control.wait_rollout(SYSTEM, "daemonset/portcullis-agent").with_context(|| self.news())?;
@@ -44,7 +45,9 @@ impl Cluster {
     /// What our parts and the cluster say, for a test that fails.
     #[must_use]
     pub fn news(&self) -> String {
-        let ask = |arguments: &[&str]| self.control().kubectl(arguments).unwrap_or_else(|error| format!("{error:#}\n"));
+        let ask = |arguments: &[&str]| {
+            self.control().kubectl(arguments).unwrap_or_else(|error| format!("{error:#}\n"))
+        };
         let mut text = ask(&["-n", SYSTEM, "get", "pods", "-o", "wide"]);
         text += &ask(&["-n", SYSTEM, "get", "events", "--sort-by=.lastTimestamp"]);
         for part in ["agent", "hub"] {

@@ -51,8 +51,16 @@ fn prepared(plane: ControlPlane) -> ControlPlane {
 
 /// A command line of `kubectl` that knows nothing of what was there before the definitions.
 pub fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
-    let cache = format!("--cache-dir={}", plane.directory().join("fresh").display());
-    plane.kubectl(&[&[cache.as_str()], arguments].concat()).unwrap()
+    // Definitions are served at once, but their documentation is some seconds late.
+    for attempt in 0..120 {
+        let cache = format!("--cache-dir={}", plane.directory().join(format!("fresh-{attempt}")).display());
+        match plane.kubectl(&[&[cache.as_str()], arguments].concat()) {
+            Ok(output) => return output,
+            Err(error) if !error.to_string().contains("resource") => panic!("{error:#}"),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(500)),
+        }
+    }
+    panic!("kubectl {arguments:?} never worked")
 }
 
 /// An agent's kubeconfig.

@@ -64,7 +64,11 @@ fn changed(report: Report, name: &str) -> Option<Container> {
 
 fn snapshot(report: Report) -> Option<Vec<String>> {
     match report {
-        Report::Snapshot { containers, .. } => Some(containers.into_iter().map(|one| one.name).collect()),
+        Report::Snapshot { containers, .. } => {
+            let mut names: Vec<String> = containers.into_iter().map(|one| one.name).collect();
+            names.sort();
+            Some(names)
+        }
         _ => None,
     }
 }
@@ -112,8 +116,7 @@ fn a_node_hears_of_its_own_pods_through_whatever_happens_to_the_api_server() {
     plane.restore(&saved).unwrap();
     plane.start().unwrap();
     running.until("the earlier state", |report| {
-        let mut names = snapshot(report)?;
-        names.sort();
+        let names = snapshot(report)?;
         (names == ["shop/new", "shop/old"]).then_some(())
     });
     pod(&plane, "after", "node-1", &["10.0.0.9"]);

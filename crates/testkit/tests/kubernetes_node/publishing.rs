@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use portcullis_kubernetes::crd::{EndpointMapStatus, EndpointRow, Offender};
+use portcullis_kubernetes::crd::{EndpointMapStatus, EndpointRow, Offender, Peer};
 use portcullis_kubernetes::events::{self, PodRef};
 use portcullis_kubernetes::peer::{Identity, Trusted, certificates};
 use portcullis_kubernetes::publish::{self, PublishConfig};
@@ -56,6 +56,8 @@ fn offender(pod: &str) -> Offender {
 fn map(rows: usize, offenders: &[&str]) -> Arc<EndpointMapStatus> {
     let mut status = EndpointMapStatus::default();
     status.agent.version = "1.0".into();
+    let peer = Peer { address: "10.0.0.1:8475".into(), certificate: "PEM".into() };
+    status.agent.peer = (rows > 2).then_some(peer);
     status.endpoints = (0..rows).map(|number| row(&format!("web-{number}"))).collect();
     status.offenders = offenders.iter().map(|pod| offender(pod)).collect();
     status.summary.endpoints = i32::try_from(rows).unwrap();
@@ -96,7 +98,8 @@ fn a_node_publishes_its_map() {
     assert_eq!(found, [offender("a"), offender("b")]);
     // Empty texts are nothing to trip over.
     let mut fewer = EndpointMapStatus::clone(&map(1, &[]));
-    fewer.agent.version = String::new();
+    fewer.agent.pod = Some(String::new());
+    fewer.offenders = vec![Offender { reasons: BTreeMap::new(), ..offender("c") }];
     let ready = json!({"type": "Ready", "status": "True", "reason": "Fine", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
     fewer.conditions.push(serde_json::from_value(ready).unwrap());
@@ -104,9 +107,12 @@ fn a_node_publishes_its_map() {
     running.until("fewer", written);
     let object = plane.get(MAP).unwrap();
     assert_eq!(
-        (object["status"]["endpoints"].as_array().unwrap().len(), &object["status"]["offenders"]),
-        (1, &Value::Null)
+        (object["status"]["endpoints"].as_array().unwrap().len(), &object["status"]["offenders"][0]["pod"]),
+        (1, &json!("c"))
     );
+    offers.send(Some(map(1, &[]))).unwrap();
+    running.until("nobody", written);
+    assert_eq!(plane.get(MAP).unwrap()["status"]["offenders"], Value::Null);
     // Somebody deletes it.
     plane.send("DELETE", MAP, None).unwrap();
     offers.send(Some(map(2, &[]))).unwrap();

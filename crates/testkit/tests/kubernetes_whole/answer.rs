@@ -5,8 +5,10 @@ use std::time::Instant;
 use portcullis_testkit::{wait_for, wait_until};
 use serde_json::{Value, json};
 
-use super::stage::{connect, create, deployment, forge, installed, listen, pod, pods_of, ready, uid, wait_bound};
 use super::stage::Server;
+use super::stage::{
+    connect, create, deployment, forge, installed, listen, pod, pods_of, ready, uid, wait_bound,
+};
 
 fn policy(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "GatePolicy", "metadata": {"name": name}, "spec": spec})
@@ -81,16 +83,19 @@ fn repeat_offenders_are_cut_off_by_the_kernel_and_ended_by_the_hub() {
     control.wait_gone("/api/v1/namespaces/default/pods/bare").unwrap();
     let exempt = cluster.node_of("default", "exempt").unwrap();
     wait_until("the exempt pod is in quarantine", || {
-        exempt.endpoint("default/exempt").is_ok_and(|it| serde_json::to_value(it.state).unwrap() == "quarantined")
+        exempt
+            .endpoint("default/exempt")
+            .is_ok_and(|it| serde_json::to_value(it.state).unwrap() == "quarantined")
     })
     .unwrap();
-    let told = |name: &str, reason: &str| {
-        let path = "/api/v1/namespaces/default/events";
-        let all = control.get(path).unwrap();
-        all["items"].as_array().unwrap().iter().any(|event| {
-            event["reason"] == reason && event["involvedObject"]["name"].as_str() == Some(name)
-        })
-    };
+    let told =
+        |name: &str, reason: &str| {
+            let path = "/api/v1/namespaces/default/events";
+            let all = control.get(path).unwrap();
+            all["items"].as_array().unwrap().iter().any(|event| {
+                event["reason"] == reason && event["involvedObject"]["name"].as_str() == Some(name)
+            })
+        };
     for (name, reason) in [
         (offender.as_str(), "SpoofedSource"),
         (&offender, "Quarantined"),
@@ -105,6 +110,9 @@ fn repeat_offenders_are_cut_off_by_the_kernel_and_ended_by_the_hub() {
     assert!(uid(&cluster, "exempt").is_some(), "the exempt pod is there");
     assert!(uid(&cluster, "bare").is_none(), "nobody makes a bare pod anew");
     assert_eq!(passed.stop().unwrap(), 0, "no forged segment came through");
-    wait_until("the policy counts whom it ended", || control.get(policy_at).unwrap()["status"]["terminated"] == 2).unwrap();
+    wait_until("the policy counts whom it ended", || {
+        control.get(policy_at).unwrap()["status"]["terminated"] == 2
+    })
+    .unwrap();
     println!("{}", control.kubectl(&["describe", "pod", "exempt"]).unwrap());
 }

@@ -41,7 +41,17 @@ fn the_gate_stays_shut_whatever_is_away() {
 
     // The agent: its pod is replaced.
     let control = cluster.control();
-    control.kubectl(&["-n", "portcullis-system", "delete", "pod", "-l", "app.kubernetes.io/component=agent", "--wait=false"]).unwrap();
+    control
+        .kubectl(&[
+            "-n",
+            "portcullis-system",
+            "delete",
+            "pod",
+            "-l",
+            "app.kubernetes.io/component=agent",
+            "--wait=false",
+        ])
+        .unwrap();
     for _ in 0..5 {
         holds("while the agent is replaced");
     }
@@ -59,7 +69,9 @@ fn the_gate_stays_shut_whatever_is_away() {
     cluster.wait_node(1).unwrap();
     holds("after a restored backup");
     wait_until("the map has forgotten the pod that the backup does not know", || {
-        let Ok(object) = cluster.control().get("/apis/portcullis.dev/v1alpha1/endpointmaps/node-1") else { return false };
+        let Ok(object) = cluster.control().get("/apis/portcullis.dev/v1alpha1/endpointmaps/node-1") else {
+            return false;
+        };
         let rows = object["status"]["endpoints"].as_array().cloned().unwrap_or_default();
         let has = |name: &str| rows.iter().any(|row| row["pod"] == name);
         has("source") && !has("later")

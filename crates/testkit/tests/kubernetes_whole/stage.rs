@@ -77,7 +77,8 @@ pub fn wait_bound<'a>(cluster: &'a Cluster, name: &str) -> &'a Node {
     let node = wait_for("the pod's node", || cluster.node_of("default", name).ok()).unwrap();
     let endpoint = format!("default/{name}");
     wait_until(&format!("{name} is bound"), || {
-        node.endpoint(&endpoint).is_ok_and(|endpoint| endpoint.interface.index.is_some() && !endpoint.addresses.is_empty())
+        node.endpoint(&endpoint)
+            .is_ok_and(|endpoint| endpoint.interface.index.is_some() && !endpoint.addresses.is_empty())
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{:?}\n{}", node.map(), cluster.news()));
     node
@@ -122,7 +123,8 @@ impl Drop for Server {
 /// Connects so often, honestly; how often it was answered.
 pub fn connect(from: &Namespace, to: IpAddr, times: u64) -> u64 {
     let once = || {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, PORT), Duration::from_secs(5)).ok()?;
+        let mut stream =
+            TcpStream::connect_timeout(&SocketAddr::new(to, PORT), Duration::from_secs(5)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         let mut answer = [0; 5];
         stream.read_exact(&mut answer).ok()?;

@@ -42,18 +42,26 @@ fn every_forged_connection_is_dropped_and_every_honest_one_passes() {
     // Each of them has its event, with the count, and the map of each node has its pods.
     wait_until("the events have the counts", || {
         SOURCES.iter().enumerate().all(|(index, (bad, _))| {
-            let told = cluster.control().kubectl(&["describe", "pod", &format!("source-{index}")]).unwrap_or_default();
-            told.lines().any(|line| line.contains("SpoofedSource") && line.contains(&format!("spoofed-ipv4 {bad}")))
+            let told = cluster
+                .control()
+                .kubectl(&["describe", "pod", &format!("source-{index}")])
+                .unwrap_or_default();
+            told.lines()
+                .any(|line| line.contains("SpoofedSource") && line.contains(&format!("spoofed-ipv4 {bad}")))
         })
     })
-    .unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.control().kubectl(&["describe", "pods"]).unwrap()));
+    .unwrap_or_else(|error| {
+        panic!("{error:#}\n{}", cluster.control().kubectl(&["describe", "pods"]).unwrap())
+    });
     let map = cluster.control().kubectl(&["get", "endpointmaps"]).unwrap();
     println!("{map}");
     for node in ["node-1", "node-2"] {
         assert!(map.contains(node), "{map}");
-        let object = cluster.control().get(&format!("/apis/portcullis.dev/v1alpha1/endpointmaps/{node}")).unwrap();
+        let object =
+            cluster.control().get(&format!("/apis/portcullis.dev/v1alpha1/endpointmaps/{node}")).unwrap();
         let rows = object["status"]["endpoints"].as_array().unwrap();
-        let bound = rows.iter().filter(|row| row["state"] == "bound" && row["namespace"] == "default").count();
+        let bound =
+            rows.iter().filter(|row| row["state"] == "bound" && row["namespace"] == "default").count();
         assert!(bound >= 2, "{object:#}");
     }
 }

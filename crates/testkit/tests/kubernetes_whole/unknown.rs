@@ -35,7 +35,8 @@ fn what_nobody_knows_stays_shut() {
     }
     let state = || {
         let map = node.map().unwrap();
-        let row = map.rows.into_iter().find(|row| row.interface.as_ref().is_some_and(|it| it.name == "stranger"));
+        let row =
+            map.rows.into_iter().find(|row| row.interface.as_ref().is_some_and(|it| it.name == "stranger"));
         row.map(|row| serde_json::to_value(row.state).unwrap())
     };
     wait_until("the stranger's interface is held", || state() == Some(json!("held")))
@@ -43,12 +44,15 @@ fn what_nobody_knows_stays_shut() {
     wait_until("and refused after everybody was asked", || {
         node.ask("GET", "/api/v1/status", None).is_ok_and(|(_, text)| text.contains("stranger is no pod's"))
     })
-    .unwrap_or_else(|error| panic!("{error:#}\n{:?}\n{}", node.ask("GET", "/api/v1/status", None), cluster.news()));
+    .unwrap_or_else(|error| {
+        panic!("{error:#}\n{:?}\n{}", node.ask("GET", "/api/v1/status", None), cluster.news())
+    });
     assert_eq!(state(), Some(json!("held")), "it stays shut");
     let ping = format!("ip netns exec {name} ping -c 2 -W 1 10.99.0.1");
     assert!(node.run(&ping).is_err(), "nothing that it sends passes");
-    let object = cluster.control().get("/apis/portcullis.dev/v1alpha1/endpointmaps/node-1").unwrap();
-    assert!(object["status"]["summary"]["held"].as_i64() >= Some(1), "{object:#}");
+    let object = || cluster.control().get("/apis/portcullis.dev/v1alpha1/endpointmaps/node-1").unwrap();
+    wait_until("the cluster's map says so", || object()["status"]["summary"]["held"] == 1)
+        .unwrap_or_else(|error| panic!("{error:#}\n{:#}", object()));
     node.run("ip link del stranger").unwrap();
     node.run(&format!("ip netns del {name}")).unwrap();
     wait_until("it is forgotten with its interface", || state().is_none()).unwrap();

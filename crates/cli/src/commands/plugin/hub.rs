@@ -48,8 +48,8 @@ impl Hub {
             anyhow::Ok(http1::handshake(TokioIo::new(stream)).await?)
         };
         let connected = timeout(CONNECTING, connecting).await;
-        let (send, connection) =
-            connected.map_err(|_| anyhow::anyhow!("it does not answer within {} s", CONNECTING.as_secs()))??;
+        let (send, connection) = connected
+            .map_err(|_| anyhow::anyhow!("it does not answer within {} s", CONNECTING.as_secs()))??;
         tokio::spawn(connection);
         Ok(Self { send, token: token.to_owned() })
     }
@@ -67,8 +67,9 @@ impl Hub {
             anyhow::Ok((head.status, body.collect().await?.to_bytes()))
         };
         let answer = timeout(PATIENCE, answer).await;
-        let (status, body) = answer
-            .map_err(|_| Failure::unreachable(format!("the hub does not answer {path} within {} s", PATIENCE.as_secs())))??;
+        let (status, body) = answer.map_err(|_| {
+            Failure::unreachable(format!("the hub does not answer {path} within {} s", PATIENCE.as_secs()))
+        })??;
         if !status.is_success() {
             return Err(refused(status.as_u16(), &body));
         }
@@ -83,7 +84,12 @@ impl Hub {
             let body = response.into_body().collect().await?.to_bytes();
             return Err(refused(status.as_u16(), &body));
         }
-        Ok(Stream { body: response.into_body(), parser: Parser::default(), ready: VecDeque::new(), _hub: self })
+        Ok(Stream {
+            body: response.into_body(),
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+            _hub: self,
+        })
     }
 
     async fn open(&mut self, method: Method, path: &str) -> Result<Response<Incoming>> {

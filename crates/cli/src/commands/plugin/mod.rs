@@ -11,7 +11,9 @@ use anyhow::Result;
 use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use portcullis_policy::api::{ClusterEndpoints, ClusterMap, ClusterPolicy, Endpoint, HubStatus, NodeStatus, OfNode};
+use portcullis_policy::api::{
+    ClusterEndpoints, ClusterMap, ClusterPolicy, Endpoint, HubStatus, NodeStatus, OfNode,
+};
 
 use crate::args::{EventsArgs, Format, Global, Plugin, PluginCommand, PluginGlobal, PodArgs, PodFilter};
 use crate::context::Context;
@@ -135,7 +137,9 @@ async fn events(context: &mut Context, way: &way::Way, args: EventsArgs) -> Resu
         }
     }
     if args.follow {
-        anyhow::bail!("the hub has ended the stream: it stopped, or another version takes its place; ask again");
+        anyhow::bail!(
+            "the hub has ended the stream: it stopped, or another version takes its place; ask again"
+        );
     }
     Ok(Exit::Done)
 }

@@ -41,7 +41,8 @@ impl Way {
         let default_namespace = config.default_namespace.clone();
         let client = client::client(&config)?;
         let namespace = global.hub_namespace.clone();
-        let certificates = certificates::published(&client, &namespace).await.map_err(Failure::unreachable)?;
+        let certificates =
+            certificates::published(&client, &namespace).await.map_err(Failure::unreachable)?;
         if certificates.is_empty() {
             return Err(Failure::unreachable(format!(
                 "no hub has published a certificate in namespace {namespace}: is Portcullis installed there (--hub-namespace), \
