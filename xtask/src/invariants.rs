@@ -49,7 +49,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
         ],
     ),
     ("deploy-check", &[]),
-    ("simulation", &["policy", "kubernetes", "hub"]),
+    ("simulation", &["policy", "runtimes", "kubernetes", "hub"]),
     ("bench", &["abi", "engine", "datapath", "policy", "agent", "probe", "testkit"]),
     ("demo", &["abi", "policy", "probe", "testkit"]),
     ("kernel-check", &["abi", "engine", "datapath", "inventory", "policy", "probe", "testkit"]),

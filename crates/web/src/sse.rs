@@ -9,7 +9,6 @@ use serde::Serialize;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Comments in between, for quiet streams.
-#[must_use]
 pub fn keep_alive() -> KeepAlive {
     KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive")
 }
@@ -24,7 +23,6 @@ pub fn message<T: Serialize>(kind: &str, object: &T) -> SseEvent {
 }
 
 /// The message that a reader was too slow for so many events.
-#[must_use]
 pub fn lost(count: u64) -> SseEvent {
     SseEvent::default().event("lost").data(format!(r#"{{"lost":{count}}}"#))
 }

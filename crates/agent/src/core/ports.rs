@@ -8,6 +8,7 @@
 //! On a node of a cluster every pair whose other end is elsewhere is such a door, whatever it hangs on: CNIs without a bridge
 //! have no other sign. There what nobody claims stays shut, unless the configuration says otherwise.
 
+mod door;
 mod expected;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -23,7 +24,6 @@ use portcullis_runtimes::source::Request;
 
 use super::Core;
 use super::place::{Place, Space};
-use super::unbound::{is_pair_to_elsewhere, matches_pattern};
 use crate::config::Unknown;
 use crate::fleet::Source;
 
@@ -190,25 +190,6 @@ impl Core {
             self.hold(anchor, link);
         }
         self.meet_expected(anchor);
-    }
-
-    /// Whether this is the host side of a pod's interface, or may be: a pair of a cluster's node whose other end is elsewhere.
-    fn is_node_door(&self, space: &Space, link: &Link) -> bool {
-        let cluster = &self.config.kubernetes;
-        cluster.enabled
-            && space.inode() == self.spaces.own().inode()
-            && is_pair_to_elsewhere(link)
-            && !cluster.trusted.iter().any(|pattern| matches_pattern(pattern, &link.name))
-    }
-
-    /// Whether what is unbound here is to fall shut, as the door of some pod.
-    pub(super) fn is_guarded_door(&self, space: &Space, anchor: Anchor) -> bool {
-        self.config.kubernetes.enabled
-            && space
-                .link_by_index(anchor.ifindex)
-                .ok()
-                .flatten()
-                .is_some_and(|link| self.is_node_door(space, &link))
     }
 
     /// Whether a source wants this bridge's ports held.
@@ -392,18 +373,5 @@ impl Core {
         );
         self.unhold(anchor);
         self.bus.notice("unclaimed", None, message);
-    }
-
-    /// Everybody was asked, and nobody knows whose this is: nothing that comes from it is validated, and so nothing passes.
-    fn refuse(&mut self, anchor: Anchor) {
-        let Some(port) = self.ports.get(&anchor) else { return };
-        let (held, name, space) = (port.held, port.name.clone(), Arc::clone(&port.space));
-        if !held && let Ok(Some(link)) = space.link_by_index(anchor.ifindex) {
-            self.hold(anchor, &link);
-        }
-        let message = format!(
-            "interface {name} is no pod's that the runtime, the CNI plugin or the API know of: what comes from it is dropped (bind it by hand, name it in kubernetes.trusted, or set kubernetes.unknown = \"allow\")"
-        );
-        self.bus.notice("unvalidated", None, message);
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::fit::without_empty;
 use crate::crd::{EndpointMapStatus, GROUP, Offender, VERSION};
-use crate::rest::{APPLY, Doing, Trouble, encode, get, send, whole};
+use crate::rest::{APPLY, Doing, MERGE, Trouble, encode, get, send, whole};
 
 /// Who we are to the API server's bookkeeping.
 pub const FIELD_MANAGER: &str = "portcullis-agent";
@@ -138,6 +138,12 @@ impl Object {
                 self.make().await?;
                 self.write_status(status).await
             }
+            // Where the last of a list or an object goes, API servers of 1.20 leave null in its place, and then refuse it: for
+            // ever, since what they have is never replaced. From an empty status on it works.
+            Err(trouble) if trouble.status == Some(422) && trouble.why.contains("null") => {
+                self.clear_status().await.map_err(|_| trouble)?;
+                self.write_status(status).await
+            }
             other => other,
         }
     }
@@ -159,6 +165,14 @@ impl Object {
         let map: Map = serde_json::from_slice(&body).map_err(|error| nonsense(&error))?;
         self.note(&map.metadata);
         Ok(())
+    }
+
+    async fn clear_status(&self) -> Result<(), Trouble> {
+        let path = format!("{}/status?fieldManager={FIELD_MANAGER}", path(&self.node));
+        let nothing = json!({"status": null});
+        send(&self.client, (Method::PATCH, &path, MERGE), &nothing, doing("patch the status of"))
+            .await
+            .map(drop)
     }
 
     fn identity(&self, mut metadata: Value) -> Value {

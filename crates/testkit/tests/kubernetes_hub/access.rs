@@ -50,7 +50,7 @@ fn the_plugin_shows_the_cluster_to_whom_it_may() {
     assert_eq!(code, Some(1), "{why}");
     assert!(
         why.contains(
-            "system:serviceaccount:portcullis-system:portcullis-reader has no right to get /api/v1/map"
+            "system:serviceaccount:portcullis-system:portcullis-reader has no right to get /portcullis/api/v1/map"
         ),
         "{why}"
     );

@@ -9,7 +9,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use portcullis_testkit::kube::ControlPlane;
-use portcullis_testkit::process::{Process, checked_output};
+use portcullis_testkit::{Process, checked_output};
 use portcullis_testkit::{portcullis, wait_for, wait_until};
 use serde_json::{Value, json};
 

@@ -97,7 +97,13 @@ async fn what_is_there_already_is_not_written() {
     assert!(play.script.quiet(Duration::from_millis(300)).await);
     play.offer(map(1, 2));
     let write = play.next(Method::PATCH, STATUS).await;
-    // A definition of another release.
+    // What is there already may be in the way: so once more, from nothing on.
+    write.refuse(422, "Invalid", "status.conditions: Invalid value: \"null\": must be of type array");
+    let clear = play.next(Method::PATCH, STATUS).await;
+    assert_eq!(clear.body, json!({"status": null}));
+    clear.json(&json!({"metadata": meta("9")}));
+    let write = play.next(Method::PATCH, STATUS).await;
+    // A definition of another release: then what is there stays.
     write.refuse(422, "Invalid", "EndpointMap is invalid: status.offenders: Unsupported value");
     let why = play.told.recv().await.unwrap().unwrap();
     assert!(why.contains("another release") && why.contains("endpointmaps"), "{why}");
