@@ -5,5 +5,6 @@
 mod access;
 mod cluster;
 mod election;
+mod forwarded;
 mod reaper;
 mod status;
