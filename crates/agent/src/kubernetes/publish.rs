@@ -11,7 +11,7 @@ use portcullis_kubernetes::publish::{self, PublishConfig};
 use portcullis_policy::api::{Event, SourceState, SourceStatus};
 use portcullis_policy::model::Owner;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Shared, content, lock};
 use crate::control::Control;
@@ -43,26 +43,40 @@ pub(super) async fn run(shared: Arc<Shared>) {
     tokio::pin!(writing);
     let mut events = shared.agent.bus().subscribe();
     let mut news = shared.news.subscribe();
+    let mut is_due = false;
     loop {
-        let began = Instant::now();
-        tokio::select! {
-            () = &mut writing => return,
-            () = something(&mut events, &mut news) => {}
+        if !is_due {
+            tokio::select! {
+                () = &mut writing => return,
+                () = something(&mut events, &mut news) => {}
+            }
         }
+        is_due = false;
         if !has_spoken(&shared) && Instant::now() < patience {
             continue;
         }
-        let content = book.content(&shared);
-        let urgent = offers
-            .borrow()
-            .as_ref()
-            .is_none_or(|before: &Arc<EndpointMapStatus>| before.offenders != content.offenders);
-        offers.send_replace(Some(Arc::new(content)));
-        if !urgent {
-            tokio::select! {
-                () = &mut writing => return,
-                () = sleep_until(began + PAUSE) => {}
-            }
+        offers.send_replace(Some(Arc::new(book.content(&shared))));
+        tokio::select! {
+            () = &mut writing => return,
+            due = pause(&mut events) => is_due = due,
+        }
+    }
+}
+
+/// Waits a little, so that many changes are put together once, but for no pod that is to be ended. Whether something came meanwhile.
+async fn pause(events: &mut broadcast::Receiver<Arc<Event>>) -> bool {
+    let over = tokio::time::sleep(PAUSE);
+    tokio::pin!(over);
+    let mut something = false;
+    loop {
+        tokio::select! {
+            () = &mut over => return something,
+            event = events.recv() => match event.as_deref() {
+                Ok(Event::Drop(_)) => {}
+                Ok(Event::Action(_)) => return true,
+                Ok(Event::Notice(notice)) if notice.topic == "quarantined" => return true,
+                _ => something = true,
+            },
         }
     }
 }

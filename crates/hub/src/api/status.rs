@@ -17,8 +17,8 @@ pub(super) async fn show(app: Shared) -> Json<HubStatus> {
     let map = app.world.map();
     let (mut endpoints, mut quarantined) = (0_u64, 0_u64);
     for told in map.maps() {
-        endpoints += u64::try_from(told.rows.len()).unwrap_or(0);
-        quarantined += u64::try_from(told.summary.quarantined).unwrap_or(0);
+        endpoints += u64::from(told.endpoints());
+        quarantined += u64::from(told.quarantined());
     }
     let terminated = app
         .counters

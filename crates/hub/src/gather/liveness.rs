@@ -13,7 +13,7 @@ use super::totals::Totals;
 use crate::bus::Bus;
 use crate::clock::wall;
 use crate::dice;
-use crate::map::{NodeEntry, Store};
+use crate::map::{NodeEntry, NodeMap, Store};
 use crate::world::World;
 
 /// Each agent is asked so often.
@@ -169,7 +169,6 @@ fn state(entry: &NodeEntry, seen: Option<&Seen>) -> NodeState {
 
 fn status(node: &str, entry: &NodeEntry, seen: Option<&Seen>) -> NodeStatus {
     let map = entry.map.as_ref();
-    let summary = map.map(|map| map.summary).unwrap_or_default();
     let message = match (map, seen) {
         (None, _) => Some("no agent ever published a map of it".to_owned()),
         (_, Some(Seen { answers: Err(why), .. })) => Some(why.clone()),
@@ -179,7 +178,6 @@ fn status(node: &str, entry: &NodeEntry, seen: Option<&Seen>) -> NodeStatus {
         }
         (Some(_), Some(_)) => None,
     };
-    let number = |count: i32| u32::try_from(count).unwrap_or(0);
     let answered = seen.and_then(|seen| seen.answers.clone().ok());
     NodeStatus {
         node: node.to_owned(),
@@ -189,8 +187,8 @@ fn status(node: &str, entry: &NodeEntry, seen: Option<&Seen>) -> NodeStatus {
             .or_else(|| map.map(|map| map.agent.version.clone()))
             .filter(|version| !version.is_empty()),
         since: seen.map(|seen| seen.since.clone()),
-        endpoints: number(summary.endpoints),
-        quarantined: number(summary.quarantined),
+        endpoints: map.map_or(0, NodeMap::endpoints),
+        quarantined: map.map_or(0, NodeMap::quarantined),
         published: map.and_then(|map| map.published.clone()),
     }
 }

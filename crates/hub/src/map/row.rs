@@ -164,6 +164,20 @@ pub struct NodeMap {
 }
 
 impl NodeMap {
+    /// Rows, with those that had no room.
+    #[must_use]
+    pub fn endpoints(&self) -> u32 {
+        let left_out = u32::try_from(self.summary.left_out).unwrap_or(0);
+        u32::try_from(self.rows.len()).unwrap_or(u32::MAX).saturating_add(left_out)
+    }
+
+    /// Rows in quarantine.
+    #[must_use]
+    pub fn quarantined(&self) -> u32 {
+        let standing = self.digest.standing.iter();
+        standing.filter(|((_, state), _)| *state == MapState::Quarantined).map(|(_, count)| count).sum()
+    }
+
     /// With the texts that others have already.
     pub(super) fn adopt(&mut self, pool: &mut Pool) {
         for row in &mut self.rows {

@@ -96,16 +96,22 @@ struct Whole<'a> {
     policies: &'a [ClusterPolicy],
 }
 
-async fn status(context: &mut Context, way: &way::Way) -> Result<Exit> {
+/// The hub that leads, and its status: what becomes of offenders, and who did what, only that one tells. Where it
+/// cannot be reached, any other.
+async fn leader(way: &way::Way) -> Result<(Hub, HubStatus)> {
     let mut hub = way.open().await?;
-    let mut status: HubStatus = hub.get("/api/v1/status").await?;
-    // What becomes of offenders only the leader knows.
-    if let Some(holder) = status.holder.clone().filter(|holder| !status.leader && *holder != status.pod)
-        && let Ok(mut leader) = way.open_pod(&holder).await
-        && let Ok(told) = leader.get("/api/v1/status").await
+    let status: HubStatus = hub.get("/api/v1/status").await?;
+    if let Some(holder) = status.holder.as_deref().filter(|holder| !status.leader && *holder != status.pod)
+        && let Ok(mut leader) = way.open_pod(holder).await
+        && let Ok(status) = leader.get("/api/v1/status").await
     {
-        (hub, status) = (leader, told);
+        return Ok((leader, status));
     }
+    Ok((hub, status))
+}
+
+async fn status(context: &mut Context, way: &way::Way) -> Result<Exit> {
+    let (mut hub, status) = leader(way).await?;
     let policies: Vec<ClusterPolicy> = hub.get("/api/v1/policies").await?;
     let now = Timestamp::now();
     context.object(&Whole { hub: &status, policies: &policies }, |style, wide| {
@@ -125,7 +131,7 @@ async fn events(context: &mut Context, way: &way::Way, args: EventsArgs) -> Resu
             ("history", Some(&last)),
         ])
     );
-    let mut stream = way.open().await?.follow(&path).await?;
+    let mut stream = leader(way).await?.0.follow(&path).await?;
     let zone = TimeZone::system();
     let patience = (!args.follow).then_some(hub::PAST);
     while let Some(received) = stream.next(patience).await? {
@@ -163,7 +169,7 @@ async fn quarantine(
         query(&[("node", args.node.as_deref())])
     );
     let method = if quarantined { hyper::Method::PUT } else { hyper::Method::DELETE };
-    let done: OfNode<Endpoint> = way.open().await?.send(method, &path).await?;
+    let done: OfNode<Endpoint> = leader(way).await?.0.send(method, &path).await?;
     context.object(&done, |style, _| cluster::quarantine(&done, quarantined, style))?;
     Ok(Exit::Done)
 }
