@@ -12,7 +12,7 @@ use std::{
 use super::{fetch::Kernel, report::Report};
 
 /// A guest that hangs is stopped after this time; a good run takes a fraction of it.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Boots, waits for the power-off, and reads the results.
 pub fn boot(kernel: &Kernel, initramfs: &Path, verbose: bool) -> Result<Report> {
