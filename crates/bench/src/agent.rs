@@ -109,7 +109,7 @@ fn specs(range: Range<usize>) -> Value {
 }
 
 /// Time on a CPU of all threads that the process has now.
-fn busy(pid: u32) -> Result<Duration> {
+pub fn busy(pid: u32) -> Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).context("the agent ended")? {
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();

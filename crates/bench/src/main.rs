@@ -10,6 +10,7 @@ mod agent;
 mod cni;
 mod containers;
 mod gate;
+mod kubernetes;
 mod measure;
 mod reference;
 mod report;
@@ -66,6 +67,7 @@ fn run(args: &Args) -> Result<()> {
     let mut known: Vec<&str> = gate::names();
     known.extend(agent::NAMES.iter().chain(&cni::NAMES));
     known.extend(containers::names());
+    known.extend(kubernetes::NAMES);
     if !known.iter().any(|name| args.wants(name)) {
         bail!("nothing is named {}; there are: {}", args.names.join(", "), known.join(", "));
     }
@@ -73,6 +75,7 @@ fn run(args: &Args) -> Result<()> {
     measures.extend(agent::measure(|name| args.wants(name))?);
     measures.extend(cni::measure(|name| args.wants(name))?);
     measures.extend(containers::measure(|name| args.wants(name))?);
+    measures.extend(kubernetes::measure(|name| args.wants(name))?);
     report::print(&measures);
     match &args.json {
         Some(path) => write(path, &measures),

@@ -1,6 +1,7 @@
 //! Filters on the clsact qdisc, in namespaces of the test's own. Needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the lab's functions are tests too")]
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,22 @@ fn attempt(command: &str) -> Option<String> {
 
 fn run(command: &str) -> String {
     attempt(command).unwrap_or_else(|| panic!("`{command}` failed"))
+}
+
+/// Pins a loaded program of this number, as `bpftool prog pin` does, which not every machine has.
+fn pin_program(id: u32, path: &str) -> std::io::Result<()> {
+    let mut all = aya::programs::loaded_programs().flatten();
+    let program = all.find(|program| program.id() == id).ok_or(std::io::ErrorKind::NotFound)?;
+    let program = program.fd().map_err(std::io::Error::other)?;
+    let path = std::ffi::CString::new(path)?;
+    // What `BPF_OBJ_PIN` reads of `union bpf_attr`: the path's address, the descriptor, flags.
+    let attributes = [path.as_ptr() as u64, program.as_fd().as_raw_fd() as u64];
+    const OBJ_PIN: libc::c_int = 6;
+    // SAFETY: the kernel reads as many bytes as are told, and the path up to its NUL; both outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, OBJ_PIN, attributes.as_ptr(), std::mem::size_of_val(&attributes))
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// A host namespace with `h0`, at its other end a workload's namespace with `w0`.
@@ -105,10 +122,11 @@ impl Lab {
         let line = self.filters("egress").remove(0);
         let id = line.split_whitespace().skip_while(|word| *word != "id").nth(1).unwrap().to_owned();
         let path = self.base.join("foreign").display().to_string();
-        run(&format!("bpftool prog pin id {id} {path}"));
+        let id = id.parse().unwrap();
+        pin_program(id, &path).unwrap();
         self.detach(attachment);
         assert!(self.filters("egress").is_empty());
-        (path, id.parse().unwrap())
+        (path, id)
     }
 
     /// Echo requests from the workload that the host has received, after sending one.

@@ -84,11 +84,23 @@ pub(super) fn fill(workload: &mut Workload, other: &Workload) {
     }
 }
 
+/// The label by which runtimes tell the UID that a kubelet has for a pod.
+const KUBELETS_UID: &str = "io.kubernetes.pod.uid";
+
 /// What the Kubernetes API says of a pod that runtimes keep as it was when the pod was made.
 pub(super) fn renew(workload: &mut Workload, claims: &[Claim<'_>]) {
     let pod = claims.iter().find(|claim| claim.source.kind == Owner::Kubernetes);
     let Some(theirs) = pod.map(|claim| &claim.container.workload) else { return };
-    if theirs.uid.is_none() || workload.uid == theirs.uid {
+    // A static pod has two UIDs: the kubelet's, which runtimes know, and the API's.
+    let kubelets = theirs.labels.get(KUBELETS_UID);
+    if theirs.uid.is_none()
+        || workload.uid == theirs.uid
+        || kubelets.is_some_and(|uid| workload.uid.as_ref() == Some(uid))
+    {
+        // Events and the hub speak of what the API knows.
+        if theirs.uid.is_some() {
+            workload.uid.clone_from(&theirs.uid);
+        }
         // Labels of the runtime's own (`io.kubernetes.…`) are not the API's to take away.
         workload.labels.retain(|key, _| key.starts_with("io.kubernetes."));
         workload.labels.extend(theirs.labels.clone());
@@ -234,6 +246,29 @@ mod tests {
         let mut mine = workload(None, "mine");
         fill(&mut mine, &workload(Some("nginx"), "theirs"));
         assert_eq!(mine, workload(Some("nginx"), "mine"));
+    }
+
+    #[test]
+    fn the_api_is_believed_about_labels_and_about_the_uid_of_a_static_pod() {
+        let workload = |uid: &str, kubelets: &str, app: &str| Workload {
+            uid: Some(uid.to_owned()),
+            labels: [("app", app), (KUBELETS_UID, kubelets)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..Workload::default()
+        };
+        let renewed = |theirs: Workload| {
+            let source = Source::new("pods", Owner::Kubernetes, None, Treatment::default());
+            let pod = Container { workload: theirs, ..container(vec![attachment("eth0", &[], &[])]) };
+            let mut mine = workload("hash", "hash", "old");
+            renew(&mut mine, &[Claim { source: &source, container: &pod, attachment: &pod.attachments[0] }]);
+            (mine.uid.unwrap_or_default(), mine.labels["app"].clone())
+        };
+        let said = |uid: &str, app: &str| (uid.to_owned(), app.to_owned());
+        assert_eq!(renewed(workload("hash", "", "new")), said("hash", "new"));
+        assert_eq!(renewed(workload("mirror", "hash", "new")), said("mirror", "new"));
+        // Another pod's, whose interface had this number before.
+        assert_eq!(renewed(workload("other", "", "new")), said("hash", "old"));
     }
 
     #[test]

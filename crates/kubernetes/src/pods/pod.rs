@@ -10,6 +10,8 @@ use serde::de::IgnoredAny;
 
 /// Addresses that one pod may have: one of each family, and some room.
 const MOST_ADDRESSES: usize = 16;
+/// The label of a static pod with the UID that its kubelet has for it: the API's is its mirror's.
+const KUBELETS_UID: &str = "io.kubernetes.pod.uid";
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -143,6 +145,10 @@ impl Pod {
             return None;
         }
         let Annotations { mirror, hash } = annotations.unwrap_or_default();
+        let kubelets = mirror.and(hash);
+        let mut labels = labels.unwrap_or_default();
+        // As runtimes have it, so that both are known to speak of the same pod.
+        labels.extend(kubelets.iter().map(|uid| (KUBELETS_UID.to_owned(), uid.clone())));
         let statuses = [
             self.status.container_statuses,
             self.status.init_container_statuses,
@@ -160,7 +166,7 @@ impl Pod {
         }
         Some(Facts {
             name: format!("{namespace}/{name}"),
-            cgroup: mirror.and(hash).unwrap_or_else(|| uid.clone()),
+            cgroup: kubelets.unwrap_or_else(|| uid.clone()),
             host_network: self.spec.host_network == Some(true),
             addresses,
             since: self.status.start_time,
@@ -170,7 +176,7 @@ impl Pod {
                 pod: Some(name),
                 namespace: Some(namespace),
                 uid: Some(uid),
-                labels: labels.unwrap_or_default(),
+                labels,
                 ..Workload::default()
             },
         })

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::setup::FEATURES;
 use crate::runtime::IMAGE;
 
+/// Where a kubelet finds pods that it runs by itself, on its node.
+pub const STATIC_PODS: &str = "/var/lib/kubelet/manifests";
+
 /// The kubelet's configuration. It may not touch what is the whole machine's.
 pub fn config(cgroup: &str, directory: &Path) -> Value {
     let features: serde_json::Map<String, Value> = FEATURES
@@ -28,6 +31,7 @@ pub fn config(cgroup: &str, directory: &Path) -> Value {
         "imageGCHighThresholdPercent": 100,
         "resolvConf": directory.join("resolv.conf"),
         "makeIPTablesUtilChains": false,
+        "staticPodPath": STATIC_PODS,
         "serializeImagePulls": false,
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "nodeStatusUpdateFrequency": "5s",

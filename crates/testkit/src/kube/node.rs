@@ -132,6 +132,7 @@ impl Node {
         let lab = self.machine.path();
         fs::copy(kubeconfig, lab.join("kubeconfig"))?;
         fs::write(lab.join("resolv.conf"), "nameserver 127.0.0.1\n")?;
+        fs::create_dir_all(self.outside(kubelet::STATIC_PODS)?)?;
         fs::write(lab.join("kubelet.json"), kubelet::config(self.machine.tag(), lab).to_string())?;
         self.start_kubelet()
     }
@@ -147,6 +148,15 @@ impl Node {
         command.env("AWS_EC2_METADATA_DISABLED", "true");
         self.kubelet = Some(self.spawn("kubelet", &mut command)?);
         Ok(())
+    }
+
+    /// Gives the kubelet a pod that it runs by itself; the cluster will call it `NAME-NODE`.
+    pub fn run_static(&self, pod: &Value) -> Result<()> {
+        let name = pod["metadata"]["name"].as_str().context("the pod has no name")?;
+        let directory = self.outside(kubelet::STATIC_PODS)?;
+        let (made, file) = (directory.join(format!(".{name}")), directory.join(format!("{name}.json")));
+        fs::write(&made, pod.to_string())?;
+        Ok(fs::rename(made, file)?)
     }
 
     /// Stops the kubelet; pods stay.

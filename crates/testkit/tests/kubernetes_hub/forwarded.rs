@@ -50,17 +50,25 @@ fn the_plugin_reaches_a_hub_and_through_it_the_agents() {
     wait("status", &|text| text.contains("leads") && text.contains("2: 2 present"));
     let text = wait("endpoints -n default -o json", &|text| text.contains("\"default/web\""));
     let all: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((&all["endpoints"][0]["node"], &all["endpoints"][0]["mode"]), (&json!("node-1"), &json!("enforce")));
+    assert_eq!(
+        (&all["endpoints"][0]["node"], &all["endpoints"][0]["mode"]),
+        (&json!("node-1"), &json!("enforce"))
+    );
 
     let (code, text, why) = ask("quarantine web");
     assert_eq!(code, Some(0), "{why}");
-    assert_eq!(text, "default/web on node-1 is in quarantine: everything from and to it is dropped until it is released\n");
+    assert_eq!(
+        text,
+        "default/web on node-1 is in quarantine: everything from and to it is dropped until it is released\n"
+    );
     wait("map -n default", &|text| text.contains("QUARANTINED"));
     let (code, text, why) = ask("release default/web --node node-1");
     assert_eq!(code, Some(0), "{why}");
     assert!(text.starts_with("default/web on node-1 is released, and is active"), "{text}");
     wait("events --last 200", &|text| {
-        text.contains("was put into quarantine by system:serviceaccount:portcullis-system:portcullis-operator")
+        text.contains(
+            "was put into quarantine by system:serviceaccount:portcullis-system:portcullis-operator",
+        )
     });
     let (code, _, why) = ask("release nobody");
     assert_eq!(code, Some(4), "{why}");

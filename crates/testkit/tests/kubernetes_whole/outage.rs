@@ -1,9 +1,25 @@
 //! Things go away and come back: the gate stays as it was.
 
-use portcullis_testkit::wait_until;
+use portcullis_testkit::kube::Cluster;
+use portcullis_testkit::{wait_for, wait_until};
 use serde_json::json;
 
-use super::stage::{Server, connect, create, forge, installed, listen, pod, ready, wait_bound};
+use super::stage::{Server, connect, create, forge, installed, listen, pod, ready, uid, wait_bound};
+
+/// In which order things fall. The next order begins when all are back.
+const ORDERS: [[&str; 4]; 3] = [
+    ["agent", "hub", "kubelet", "containerd"],
+    ["containerd", "agent", "kubelet", "hub"],
+    ["kubelet", "containerd", "hub", "agent"],
+];
+
+fn fell(cluster: &mut Cluster, what: &str) {
+    match what {
+        "kubelet" => cluster.node_mut(1).kill_kubelet().unwrap(),
+        "containerd" => cluster.node_mut(1).kill_containerd().unwrap(),
+        part => cluster.node(1).kill(part).unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.news())),
+    }
+}
 
 #[test]
 fn the_gate_stays_shut_whatever_is_away() {
@@ -27,17 +43,42 @@ fn the_gate_stays_shut_whatever_is_away() {
     let snapshot = cluster.control().save("before").unwrap();
     cluster.control_mut().stop().unwrap();
     holds("without an API server");
+    // A new pod of which only the plugin and the runtime can tell.
+    cluster.node(1).run_static(&pod("lone", 1, json!({"app": "lone"}))).unwrap();
+    let node = cluster.node(1);
+    let lone = || node.endpoint("default/lone-node-1");
+    wait_until("the new pod is bound", || lone().is_ok_and(|it| it.interface.index.is_some()))
+        .unwrap_or_else(|error| panic!("{error:#}\n{:?}\n{}", node.map(), node.log("kubelet")));
+    let space = wait_for("it runs", || node.pod_namespace("default", "lone-node-1").ok()).unwrap();
+    assert_eq!(connect(&space, server_at, 3), 3, "the new pod's honest connections");
+    forge(&space, server_at, 5);
+    assert_eq!(lone().unwrap().counters.reasons.get("spoofed-ipv4"), Some(&5));
     cluster.control_mut().start().unwrap();
     holds("with it again");
+    // The kubelet has its own UID for a pod that it runs by itself; events and the hub need the cluster's.
+    let node = cluster.node(1);
+    wait_until("the new pod is known as the cluster knows it", || {
+        let there = uid(&cluster, "lone-node-1");
+        there.is_some() && node.endpoint("default/lone-node-1").is_ok_and(|it| it.workload.uid == there)
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{:?}\n{}", node.map(), cluster.news()));
 
-    // The runtime and the kubelet.
-    cluster.node_mut(1).kill_kubelet().unwrap();
-    cluster.node_mut(1).kill_containerd().unwrap();
-    holds("without kubelet and containerd");
-    cluster.node_mut(1).start_containerd().unwrap();
-    cluster.node_mut(1).start_kubelet().unwrap();
-    cluster.wait_node(1).unwrap();
-    holds("with them again");
+    // Everything, in several orders.
+    for order in ORDERS {
+        for what in order {
+            fell(&mut cluster, what);
+            holds(&format!("{what} was killed, of {order:?}"));
+        }
+        cluster.node_mut(1).start_containerd().unwrap();
+        cluster.node_mut(1).start_kubelet().unwrap();
+        cluster.wait_node(1).unwrap();
+        for part in ["agent", "hub"] {
+            wait_until(&format!("there is a {part} again"), || cluster.node(1).process(part).is_ok())
+                .unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.news()));
+        }
+        wait_bound(&cluster, "source");
+        holds(&format!("everything is back, after {order:?}"));
+    }
 
     // The agent: its pod is replaced.
     let control = cluster.control();

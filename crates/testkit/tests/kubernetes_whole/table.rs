@@ -1,25 +1,34 @@
 //! Reference R5's own table, repeated: source pods that begin some of their connections with an address that is not theirs.
 
 use portcullis_testkit::wait_until;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stage::{Server, connect, create, forge, installed, listen, pod, ready, wait_bound};
 
-/// Forged connections of so many in all.
+/// Forged connections of so many in all, as the reference has them.
 const SOURCES: [(u64, u64); 4] = [(50, 80), (100, 150), (150, 200), (200, 300)];
+
+/// Nodes of the cluster: `PORTCULLIS_LAB_NODES`, up to the reference's ten; else two.
+fn nodes() -> usize {
+    let wanted = std::env::var("PORTCULLIS_LAB_NODES").map(|text| text.parse().expect("a number of nodes"));
+    wanted.unwrap_or(2)
+}
 
 #[test]
 fn every_forged_connection_is_dropped_and_every_honest_one_passes() {
-    let cluster = installed(2, &["hub.replicas=1"]);
-    create(&cluster, &pod("server", 2, json!({"app": "server"})));
+    let nodes = nodes();
+    let cluster = installed(nodes, &["hub.replicas=1"]);
+    create(&cluster, &pod("server", nodes, json!({"app": "server"})));
     let server_at = ready(&cluster, "server");
-    for (index, _) in SOURCES.iter().enumerate() {
-        create(&cluster, &pod(&format!("source-{index}"), 1 + index % 2, json!({"app": "source"})));
+    // At least one source on each node.
+    let sources: Vec<(u64, u64)> = SOURCES.into_iter().cycle().take(SOURCES.len().max(nodes)).collect();
+    for (index, _) in sources.iter().enumerate() {
+        create(&cluster, &pod(&format!("source-{index}"), 1 + index % nodes, json!({"app": "source"})));
     }
     let server_space = cluster.pod_namespace("default", "server").unwrap();
     let _server = Server::start(&server_space);
     let forged = listen(&server_space);
-    for (index, (bad, all)) in SOURCES.into_iter().enumerate() {
+    for (index, (bad, all)) in sources.iter().copied().enumerate() {
         let name = format!("source-{index}");
         ready(&cluster, &name);
         let node = wait_bound(&cluster, &name);
@@ -41,7 +50,7 @@ fn every_forged_connection_is_dropped_and_every_honest_one_passes() {
 
     // Each of them has its event, with the count, and the map of each node has its pods.
     wait_until("the events have the counts", || {
-        SOURCES.iter().enumerate().all(|(index, (bad, _))| {
+        sources.iter().enumerate().all(|(index, (bad, _))| {
             let told = cluster
                 .control()
                 .kubectl(&["describe", "pod", &format!("source-{index}")])
@@ -53,15 +62,17 @@ fn every_forged_connection_is_dropped_and_every_honest_one_passes() {
     .unwrap_or_else(|error| {
         panic!("{error:#}\n{}", cluster.control().kubectl(&["describe", "pods"]).unwrap())
     });
-    let map = cluster.control().kubectl(&["get", "endpointmaps"]).unwrap();
-    println!("{map}");
-    for node in ["node-1", "node-2"] {
-        assert!(map.contains(node), "{map}");
-        let object =
-            cluster.control().get(&format!("/apis/portcullis.dev/v1alpha1/endpointmaps/{node}")).unwrap();
-        let rows = object["status"]["endpoints"].as_array().unwrap();
-        let bound =
-            rows.iter().filter(|row| row["state"] == "bound" && row["namespace"] == "default").count();
-        assert!(bound >= 2, "{object:#}");
+    for node in cluster.nodes() {
+        let path = format!("/apis/portcullis.dev/v1alpha1/endpointmaps/{}", node.name());
+        let object = || cluster.control().get(&path).unwrap();
+        // It is written every ten seconds at most.
+        wait_until(&format!("the map of {} has its pods", node.name()), || {
+            let object = object();
+            let rows = object["status"]["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
+            let bound = |row: &&Value| row["state"] == "bound" && row["namespace"] == "default";
+            rows.iter().filter(bound).count() >= sources.len() / nodes
+        })
+        .unwrap_or_else(|error| panic!("{error:#}\n{:#}", object()));
     }
+    println!("{}", cluster.control().kubectl(&["get", "endpointmaps"]).unwrap());
 }

@@ -1,15 +1,22 @@
 //! R5's check: what the map does not know is looked up by itself, and nothing passes meanwhile.
 
+use std::net::IpAddr;
+
 use portcullis_testkit::kube::{Cluster, ClusterOptions};
-use portcullis_testkit::wait_until;
+use portcullis_testkit::{Conflist, wait_until};
 use serde_json::json;
 
 use super::stage::{Server, connect, create, pod, ready, wait_bound};
 
+/// Five addresses, which come round soon.
+fn narrow(_node: usize) -> Conflist {
+    Conflist::ptp("pods", &["10.244.1.0/29"])
+}
+
 /// Without the plugin, on a CNI without a bridge: pods are bound when the runtime tells of them, and somebody else's pair never is.
 #[test]
 fn what_nobody_knows_stays_shut() {
-    let cluster = ClusterOptions::default().nodes(1).network(Cluster::ptp).portcullis().start().unwrap();
+    let cluster = ClusterOptions::default().nodes(1).network(narrow).portcullis().start().unwrap();
     // A pod that was there before us goes on.
     create(&cluster, &pod("older", 1, json!({"app": "older"})));
     let older_at = ready(&cluster, "older")[0];
@@ -21,6 +28,8 @@ fn what_nobody_knows_stays_shut() {
     let older = cluster.pod_namespace("default", "older").unwrap();
     let _server = Server::start(&older);
     assert_eq!(connect(&cluster.pod_namespace("default", "source").unwrap(), older_at, 5), 5);
+
+    a_completed_pods_address_is_its_heirs(&cluster, older_at);
 
     // A pair that is no pod's: as a stranger with rights on the node would make it, and as a pod that nobody tells of.
     let host = node.namespace().unwrap();
@@ -56,4 +65,35 @@ fn what_nobody_knows_stays_shut() {
     node.run("ip link del stranger").unwrap();
     node.run(&format!("ip netns del {name}")).unwrap();
     wait_until("it is forgotten with its interface", || state().is_none()).unwrap();
+}
+
+/// What has ended claims nothing, though the API still tells of its address.
+fn a_completed_pods_address_is_its_heirs(cluster: &Cluster, server_at: IpAddr) {
+    let control = cluster.control();
+    let mut done = pod("done", 1, json!({"app": "done"}));
+    done["spec"]["restartPolicy"] = json!("Never");
+    done["spec"]["containers"][0]["command"] = json!(["/bin/forger", "forge", "eth0", "ipv4", "1", "0"]);
+    // Long enough to have been bound.
+    done["spec"]["activeDeadlineSeconds"] = json!(5);
+    create(cluster, &done);
+    let path = "/api/v1/namespaces/default/pods/done";
+    let ended = control.wait_object(path, "the pod ends", |pod| pod["status"]["phase"] == "Failed").unwrap();
+    let address = ended["status"]["podIP"].as_str().map(str::to_owned);
+    assert!(address.is_some(), "the API still tells of its address: {ended:#}");
+    for number in 0..8 {
+        let name = format!("heir-{number}");
+        create(cluster, &pod(&name, 1, json!({"app": "heir"})));
+        let at = ready(cluster, &name)[0];
+        let node = wait_bound(cluster, &name);
+        let endpoint = node.endpoint(&format!("default/{name}")).unwrap();
+        assert_eq!(endpoint.conflicts, Vec::<String>::new(), "{name}");
+        let space = cluster.pod_namespace("default", &name).unwrap();
+        assert_eq!(connect(&space, server_at, 2), 2, "{name}");
+        drop(space);
+        control.kubectl(&["delete", "pod", &name]).unwrap();
+        if address.as_deref() == Some(at.to_string().as_str()) {
+            return;
+        }
+    }
+    panic!("the address {address:?} did not come round");
 }
