@@ -50,6 +50,22 @@ impl Rules {
         Self { rules, policies, trouble }
     }
 
+    /// Whether they mean the same, whatever statuses say.
+    #[must_use]
+    pub fn say_the_same(&self, other: &Self) -> bool {
+        let edition = |rule: &Rule| (rule.object.metadata.uid.clone(), rule.object.metadata.generation);
+        let same =
+            |one: &Rule, other: &Rule| edition(one) == edition(other) && one.translation == other.translation;
+        self.trouble == other.trouble
+            && self.policies == other.policies
+            && self.rules.len() == other.rules.len()
+            && self
+                .rules
+                .iter()
+                .zip(&other.rules)
+                .all(|((one, rule), (two, before))| one == two && same(rule, before))
+    }
+
     /// What they say of a pod.
     #[must_use]
     pub fn terms(&self, namespace: &str, pod: &str, labels: &BTreeMap<String, String>) -> Terms {
@@ -74,6 +90,28 @@ impl Rules {
     #[must_use]
     pub fn holding(&self, name: &str) -> Option<&guard::GatePolicy> {
         self.policies.get(&local_name(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_no_news() {
+        let policy = |generation, pods| {
+            let policy = serde_json::json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "GatePolicy",
+                "metadata": {"name": "strict", "uid": "u", "generation": generation},
+                "spec": {"mode": "enforce"}, "status": {"pods": pods, "nodes": 1, "terminated": 0},
+            });
+            Arc::new(serde_json::from_value::<GatePolicy>(policy).unwrap())
+        };
+        let rules =
+            |policy| Rules::new(&BTreeMap::from([("strict".to_owned(), policy)]), &Cluster::default());
+        assert!(rules(policy(1, 1)).say_the_same(&rules(policy(1, 2))));
+        assert!(!rules(policy(2, 1)).say_the_same(&rules(policy(1, 1))));
+        assert!(!rules(policy(1, 1)).say_the_same(&Rules::default()));
     }
 }
 

@@ -129,7 +129,12 @@ impl World {
         drop(sources);
         let common = rules.policies.iter().flat_map(|policy| policy.addresses.iter().copied()).collect();
         self.change(|store| store.set_common(common));
-        self.0.rules.send_replace(Arc::clone(&rules));
+        // Every status that we write comes back by the watch. Whoever looked again because of it would write the next one.
+        self.0.rules.send_if_modified(|known| {
+            let news = !rules.say_the_same(known);
+            *known = Arc::clone(&rules);
+            news
+        });
         rules
     }
 
@@ -149,8 +154,8 @@ impl World {
     /// A part is (not) followed just now.
     pub fn set_followed(&self, part: Part, followed: bool) {
         if part == Part::Policies && self.0.policies_stale.swap(!followed, Ordering::AcqRel) == followed {
-            // Whoever waited for it looks again.
-            self.0.drafts.send_modify(|count| *count += 1);
+            // Whoever waited for it looks again, even if the rules are those of before.
+            self.0.rules.send_modify(|_| ());
         }
     }
 

@@ -131,6 +131,9 @@ pub(crate) async fn get(client: &Client, path: &str, doing: Doing) -> Result<Byt
     whole(client, request.map_err(|error| Trouble::said(error.to_string()))?, doing).await
 }
 
+/// Nobody needs to be told what he has just sent: the metadata of what came of it is enough.
+const BRIEFLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
 /// Sends something.
 pub(crate) async fn send<T: Serialize + Sync>(
     client: &Client,
@@ -142,7 +145,7 @@ pub(crate) async fn send<T: Serialize + Sync>(
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, BRIEFLY)
         .header(header::CONTENT_TYPE, kind)
         .body(Body::from(body))
         .map_err(|error| Trouble::said(error.to_string()))?;

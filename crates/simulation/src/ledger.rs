@@ -58,8 +58,10 @@ pub enum Bytes {
     Answered,
     /// What both hubs hear by their watches.
     ToHubs,
-    /// What all agents hear by their watches.
+    /// What all agents hear of policies by their watches.
     ToAgents,
+    /// What they hear of their own pods, likewise.
+    OfPods,
 }
 
 /// Numbers by second.

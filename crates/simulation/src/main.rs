@@ -39,6 +39,9 @@ struct Args {
     /// Write the measures to this file, as a JSON array.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Only print the objects of so many nodes, one on each line: to fill a real API server with.
+    #[arg(long, value_name = "COUNT")]
+    print: Option<u32>,
     /// Only measure the hub's store, and say so in JSON (a process of its own, for its memory).
     #[arg(long, hide = true)]
     measure_store: bool,
@@ -97,6 +100,10 @@ fn run(args: &Args) -> Result<()> {
     }
     if args.measure_peers {
         println!("{}", serde_json::to_string(&hub::peering(CONNECTIONS)?)?);
+        return Ok(());
+    }
+    if let Some(count) = args.print {
+        (0..count).for_each(|node| println!("{}", hub::text(node, args.pods, 1)));
         return Ok(());
     }
     if args.nodes == 0 || args.pods == 0 || args.interval == 0 {

@@ -3,11 +3,12 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::content::Sizes;
 use crate::fleet::Told;
 use crate::hub::{Peering, Store5000};
 use crate::ledger::{Bytes, Kind, Rate, Who, number};
 use crate::plan::{BEGINS, Happening, Plan};
-use crate::surroundings::{Anyhow, Job};
+use crate::surroundings::{Anyhow, Estimate, Job};
 
 /// A measure, as `--json` writes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,12 +60,23 @@ pub fn of_plan(name: &str, plan: &Plan, told: &Told) -> Vec<Measure> {
     let all = ledger.requests(|_| true).rate(seconds);
     let writes = ledger.requests(is_write).rate(seconds);
     let bytes = |of: Bytes| ledger.bytes_of(of).rate(seconds);
+    // The estimate knows of nothing but pods that come and go.
+    let estimate = Estimate::new(plan, &Sizes::measured());
+    let reckoned = |what: &str, wanted: &dyn Fn(&Kind) -> bool, estimate: f64| {
+        let mean = ledger.requests(wanted).rate(seconds).mean;
+        match plan.happening {
+            Happening::Nothing => Measure::beside(named(what), mean, "1/s", "estimate", estimate),
+            _ => Measure::alone(named(what), mean, "1/s"),
+        }
+    };
     let mut measures = vec![
         Measure::beside(named("api-requests-per-second"), all.mean, "1/s", "kubelet-leases", anyhow.leases),
         Measure::alone(named("api-requests-p99"), number(all.p99), "1/s"),
         Measure::alone(named("api-requests-peak"), number(all.peak), "1/s"),
         Measure::beside(named("api-writes-per-second"), writes.mean, "1/s", "cluster-writes", anyhow.writes),
         Measure::alone(named("api-writes-peak"), number(writes.peak), "1/s"),
+        reckoned("map-writes-per-second", &|kind| *kind == WRITE, estimate.writes),
+        reckoned("watches-per-second", &|kind| kind.verb == "watch", Estimate::watches(plan.nodes)),
         Measure::beside(
             named("etcd"),
             bytes(Bytes::Etcd).mean / MB,
@@ -83,7 +95,8 @@ pub fn of_plan(name: &str, plan: &Plan, told: &Told) -> Vec<Measure> {
         ),
         Measure::alone(named("to-hubs"), bytes(Bytes::ToHubs).mean / MB, "MB/s"),
         Measure::alone(named("to-hubs-peak"), number(bytes(Bytes::ToHubs).peak) / MB, "MB/s"),
-        Measure::alone(named("to-agents"), bytes(Bytes::ToAgents).mean / MB, "MB/s"),
+        Measure::alone(named("policies-to-agents"), bytes(Bytes::ToAgents).mean / MB, "MB/s"),
+        Measure::alone(named("pods-to-agents"), bytes(Bytes::OfPods).mean / MB, "MB/s"),
         Measure::alone(named("watch-events-per-second"), ledger.watch_events().rate(seconds).mean, "1/s"),
         Measure::alone(
             named("kubernetes-events-per-second"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_simulation::content::{Detail, Sizes};
 use portcullis_simulation::fleet::{self, Told};
-use portcullis_simulation::followers;
+use portcullis_simulation::followers::{self, Followed};
 use portcullis_simulation::ledger::{Bytes, Kind};
 use portcullis_simulation::plan::{Happening, Plan};
 use portcullis_simulation::report::part;
@@ -44,7 +44,7 @@ fn stories() -> Vec<Plan> {
 
 #[test]
 fn the_same_seed_gives_the_same() {
-    let plan = Plan { churn: 0.05, ..small() };
+    let plan = Plan { churn: 0.05, nodes: 20, ..small() };
     let (one, other) = (fleet::run(&plan, &[]), fleet::run(&plan, &[]));
     assert_eq!(one.writes, other.writes);
     assert_ne!(one.writes, fleet::run(&Plan { seed: 2, ..plan }, &[]).writes);
@@ -52,9 +52,10 @@ fn the_same_seed_gives_the_same() {
 
 #[test]
 fn traffic_does_not_change_what_is_asked() {
-    for plan in [small(), Plan { churn: 0.05, ..small() }, small().with(Happening::Outage(seconds(60)))] {
+    let brief = || Plan { nodes: 10, time: seconds(300), ..small() };
+    for plan in [brief(), Plan { churn: 0.05, ..brief() }, brief().with(Happening::Outage(seconds(60)))] {
         let calm = fleet::run(&plan, &[]);
-        for traffic in [1.0, 20.0] {
+        for traffic in [0.2, 2.0] {
             let busy = fleet::run(&Plan { traffic, ..plan.clone() }, &[]);
             assert_eq!(calm.writes, busy.writes, "each write, at the same time");
             let all = |told: &Told| told.ledger.requests(|_| true);
@@ -65,7 +66,7 @@ fn traffic_does_not_change_what_is_asked() {
 
 #[test]
 fn whole_maps_are_written_when_slim_ones_are() {
-    let slim = Plan { nodes: 10, churn: 0.05, ..small() };
+    let slim = Plan { nodes: 4, churn: 0.05, ..small() };
     let whole = Plan { detail: Detail::Whole, ..slim.clone() };
     assert_eq!(fleet::run(&slim, &[]).writes, fleet::run(&whole, &[]).writes);
 }
@@ -98,6 +99,7 @@ fn no_node_writes_twice_within_an_interval_but_for_offenders() {
 #[test]
 fn the_last_state_is_always_written() {
     for plan in stories() {
+        let plan = Plan { nodes: 12, ..plan };
         let followed = followers::run(&plan).unwrap();
         let told = fleet::run(&plan, &followed.cuts);
         assert_eq!(told.wrong, 0, "{:?}", plan.happening);
@@ -116,15 +118,23 @@ fn offenders_are_told_at_once() {
 fn a_flooding_node_writes_once_a_second_at_most() {
     let plan = Plan { churn: 0.0, ..small().with(Happening::Flooding) };
     let told = fleet::run(&plan, &[]);
-    let mine = told.ledger.requests(|kind| *kind == WRITE);
-    assert!(mine.rate(600).peak <= 2, "{:?}", mine.rate(600));
-    // A burst of 25, one a second then, and the hub's.
-    assert!(told.ledger.kubernetes_events().within(60, 120) < 25 + 60 + u64::from(PODS));
+    let times: Vec<f64> = told.writes[0].iter().map(|(at, _)| *at).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] > 0.999), "{times:?}");
+    // A burst of 25, one a second then; and the hub's, for each pod at most that it has to wait and that it was ended.
+    assert!(told.ledger.kubernetes_events().within(60, 120) <= 25 + 60 + 2 * u64::from(PODS));
+}
+
+#[test]
+fn statuses_of_policies_are_summed_up() {
+    let plan = Plan { churn: 0.1, time: seconds(300), nodes: 30, ..small().with(Happening::Forging(30)) };
+    let told = fleet::run(&plan, &[]);
+    let statuses = told.ledger.requests(|kind| kind.resource == "gatepolicies/status").total();
+    // Once in half a minute for each policy, and once for each pod that was ended.
+    assert!(statuses <= 300 / 30 * 5 + 30, "{statuses}");
 }
 
 /// How many of all requests after an outage come within one second.
-fn herd(plan: &Plan, back: usize) -> (f64, u64) {
-    let followed = followers::run(plan).unwrap();
+fn herd(plan: &Plan, followed: &Followed, back: usize) -> (f64, u64) {
     let mut told = fleet::run(plan, &followed.cuts);
     told.ledger.merge(&followed.ledger);
     let all = told.ledger.requests(|_| true);
@@ -135,10 +145,20 @@ fn herd(plan: &Plan, back: usize) -> (f64, u64) {
 #[test]
 fn a_herd_after_an_outage_is_spread() {
     // Enough nodes for chance to even out; half a minute's jitter would be about 1/25 in each second.
-    let plan = Plan { nodes: 300, ..small().with(Happening::Outage(seconds(300))) };
-    let (share, within) = herd(&plan, 360);
-    assert!(within > 300, "everybody is back within a minute: {within}");
+    let plan = Plan { nodes: 100, time: seconds(360), ..small().with(Happening::Outage(seconds(240))) };
+    let (share, within) = herd(&plan, &followers::run(&plan).unwrap(), 300);
+    assert!(within > 100, "everybody is back within a minute: {within}");
     assert!(share < 0.15, "{share} of all requests of the first minute come within one second");
+}
+
+#[test]
+fn watches_are_opened_again_as_reckoned() {
+    let plan = Plan { nodes: 60, ..small() };
+    let followed = followers::run(&plan).unwrap();
+    let asked = followed.ledger.requests(|kind| kind.verb == "watch").total() as f64;
+    let reckoned = plan.time.as_secs_f64() * Estimate::watches(plan.nodes);
+    assert!((0.85..1.15).contains(&(asked / reckoned)), "{asked} {reckoned}");
+    assert!(followed.cuts.is_empty());
 }
 
 #[test]
@@ -155,9 +175,9 @@ fn a_server_that_is_busy_is_not_pressed() {
 #[test]
 fn the_estimate_holds() {
     let sizes = Sizes::measured();
-    for (churn, pods) in [(0.001, 110), (0.01, 110), (0.01, 30), (0.05, 30), (0.2, 110)] {
+    for (churn, pods, nodes) in [(0.001, 110, 200), (0.01, 110, 60), (0.01, 30, 100), (0.1, 110, 10)] {
         for interval in [10, 30] {
-            let plan = Plan { churn, pods, nodes: 300, interval: seconds(interval), ..small() };
+            let plan = Plan { churn, pods, nodes, interval: seconds(interval), ..small() };
             let told = fleet::run(&plan, &[]);
             let estimate = Estimate::new(&plan, &sizes);
             let time = plan.time.as_secs_f64();

@@ -59,10 +59,13 @@ pub trait Reviews: Send + Sync {
 #[derive(Clone)]
 pub struct Gate(Arc<Inner>);
 
+/// Of whose token, for which verb and path, what was said.
+type Rights = Cache<([u8; 32], String, String), Result<(), String>>;
+
 struct Inner {
     reviews: Box<dyn Reviews>,
     users: Mutex<Cache<[u8; 32], Option<UserInfo>>>,
-    rights: Mutex<Cache<([u8; 32], String, String), Result<(), String>>>,
+    rights: Mutex<Rights>,
     room: Semaphore,
 }
 

@@ -177,14 +177,16 @@ async fn follow_part<T: DeserializeOwned + Send + 'static>(
                     troubles.set(&name, why, !world.is_read(part));
                     world.set_followed(part, false);
                 }
-                Change::All(_) | Change::Back => {
-                    troubles.clear(&name);
-                    world.set_followed(part, true);
-                }
+                Change::All(_) | Change::Back => troubles.clear(&name),
                 Change::Put(_) | Change::Gone(_) => {}
             }
             let all = matches!(change, Change::All(_));
+            let followed = all || matches!(change, Change::Back);
             hear(change);
+            // Not before: nobody is to go by what was known before.
+            if followed {
+                world.set_followed(part, true);
+            }
             if all && !world.is_read(part) {
                 world.set_read(part);
                 // Whoever waited for it looks again.

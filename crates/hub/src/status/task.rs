@@ -21,8 +21,11 @@ use crate::troubles::{Asking, Troubles};
 use crate::world::{Part, World};
 
 const MANAGER: &str = "portcullis-hub";
-/// What nodes say is summed up at most so often.
-const SETTLE: Duration = Duration::from_secs(5);
+/// What nodes say is summed up at most so often: every status goes to every agent.
+const SETTLE: Duration = Duration::from_secs(30);
+/// More often for a minute after a policy has changed: somebody may be watching what becomes of it.
+const WATCHED: Duration = Duration::from_secs(60);
+const SETTLE_WATCHED: Duration = Duration::from_secs(5);
 /// Whoever wrote a policy waits for what becomes of it.
 const SOON: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +58,7 @@ pub async fn run(client: Client, mut writer: Writer) {
     let mut terminated: BTreeMap<String, i64> = BTreeMap::new();
     let mut due = Instant::now();
     let mut written = Instant::now();
+    let mut watched = Instant::now() + WATCHED;
     loop {
         tokio::select! {
             policy = writer.ended.recv() => {
@@ -64,11 +68,14 @@ pub async fn run(client: Client, mut writer: Writer) {
             }
             changed = changes.changed() => {
                 if changed.is_err() { return }
-                due = due.min((written + SETTLE).max(Instant::now() + SOON));
+                let now = Instant::now();
+                let settle = if now < watched { SETTLE_WATCHED } else { SETTLE };
+                due = due.min((written + settle).max(now + SOON));
             }
             changed = rules.changed() => {
                 if changed.is_err() { return }
                 due = due.min(Instant::now() + SOON);
+                watched = Instant::now() + WATCHED;
             }
             () = leadership.changed() => {}
             () = tokio::time::sleep_until(due) => {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use portcullis_kubernetes::crd::MOST_OFFENDERS;
+
 use super::node::Object;
 use super::story::{GRACE, POLICY_SIZE};
 use super::{Event, Fleet};
@@ -11,13 +13,21 @@ use crate::ledger::{Bytes, Kind};
 
 /// Replicas.
 const REPLICAS: u64 = 2;
-/// Statuses of policies are summed up this often (`SETTLE`).
-const SETTLE: Duration = Duration::from_secs(5);
+/// Statuses of policies are summed up at most this often (`SETTLE`); so soon after a change of a policy (`SOON`).
+const SETTLE: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_millis(300);
+/// From writing a status to hearing of it by the hub's own watch.
+const ECHO: Duration = Duration::from_millis(50);
+/// The policy because of which pods are ended here.
+const ENDS: usize = 1;
 /// Between two attempts at the lease, and its size.
 const RETRY: Duration = Duration::from_millis(2200);
 const LEASE_SIZE: u64 = 500;
 /// An Event of Kubernetes.
 const EVENT_SIZE: u64 = 1000;
+/// Events at once, and in a second then (`announce`).
+const BURST: f64 = 50.0;
+const RATE: f64 = 5.0;
 /// Pods that are ended in a minute.
 const PER_MINUTE: usize = 10;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -41,10 +51,27 @@ pub struct Hub {
     /// Pods by policy, of all nodes, and of how many nodes' agents each generation is known.
     matched: Vec<i64>,
     applied: BTreeMap<i64, i64>,
-    written: (Vec<i64>, BTreeMap<i64, i64>),
+    /// What was written of them, and of pods that were ended.
+    written: (Vec<i64>, BTreeMap<i64, i64>, u64),
+    /// When that was, and when it is to be next.
+    summed: Option<Instant>,
+    due: Option<Instant>,
     ended: VecDeque<Instant>,
-    /// Offenders: whether they are being ended, and were said to have to wait.
-    offenders: BTreeMap<(u32, u64), (bool, bool)>,
+    terminated: u64,
+    /// When the next Event may be written, were there no burst.
+    said: Option<Instant>,
+    offenders: BTreeMap<(u32, u64), Offender>,
+}
+
+/// A pod that is to be ended.
+#[derive(Clone, Copy, Debug)]
+struct Offender {
+    /// When it is looked at next.
+    due: Instant,
+    /// It is being ended.
+    going: bool,
+    /// It was said that it has to wait.
+    told: bool,
 }
 
 impl Hub {
@@ -52,10 +79,14 @@ impl Hub {
         let matched = vec![0; POLICIES.len()];
         Self {
             nodes,
-            written: (matched.clone(), BTreeMap::new()),
+            written: (matched.clone(), BTreeMap::new(), 0),
             matched,
             applied: BTreeMap::new(),
+            summed: None,
+            due: None,
             ended: VecDeque::new(),
+            terminated: 0,
+            said: None,
             offenders: BTreeMap::new(),
         }
     }
@@ -80,6 +111,7 @@ impl Hub {
 impl Fleet<'_> {
     /// A node's object was written.
     pub(super) fn heard(&mut self, number: u32, before: Option<&Object>) {
+        self.settle();
         let Some(object) = self.nodes[number as usize].object.as_ref() else { return };
         let hub = &mut self.hub;
         for (object, sign) in before.map(|before| (before, -1)).into_iter().chain([(object, 1)]) {
@@ -95,13 +127,15 @@ impl Fleet<'_> {
         {
             return;
         }
-        let pods = self.nodes[number as usize].content.offenders.clone();
+        let told = self.nodes[number as usize].content.offenders.iter().take(MOST_OFFENDERS);
+        let pods: Vec<u64> = told.copied().collect();
         hub.offenders.retain(|(node, pod), _| *node != number || pods.contains(pod));
         let new: Vec<u64> =
             pods.into_iter().filter(|pod| !hub.offenders.contains_key(&(number, *pod))).collect();
+        let due = self.now + ECHO;
         for pod in new {
-            self.hub.offenders.insert((number, pod), (false, false));
-            self.later(Duration::from_millis(50), Event::Hub(Work::Examine(number, pod)));
+            self.hub.offenders.insert((number, pod), Offender { due, going: false, told: false });
+            self.queue.add(due, Event::Hub(Work::Examine(number, pod)));
         }
     }
 
@@ -117,12 +151,30 @@ impl Fleet<'_> {
                 self.later(RETRY, Event::Hub(Work::Lease));
             }
             Work::Sum => {
-                if !self.is_away() {
-                    self.sum();
+                let now = self.now;
+                if self.hub.due.take_if(|due| *due == now).is_some() {
+                    self.hub.summed = Some(now);
+                    // What fails is tried again with the next change.
+                    if !self.is_away() {
+                        self.sum();
+                    }
                 }
-                self.later(SETTLE, Event::Hub(Work::Sum));
             }
             Work::Examine(node, pod) => self.examine(node, pod),
+        }
+    }
+
+    /// A node's word is summed up with those of others (`status::run`).
+    fn settle(&mut self) {
+        let soon = self.now + SOON;
+        self.sum_by(self.hub.summed.map_or(soon, |summed| soon.max(summed + SETTLE)));
+    }
+
+    /// By then at the latest.
+    pub(super) fn sum_by(&mut self, at: Instant) {
+        if self.hub.due.is_none_or(|due| at < due) {
+            self.hub.due = Some(at);
+            self.queue.add(at, Event::Hub(Work::Sum));
         }
     }
 
@@ -130,57 +182,73 @@ impl Fleet<'_> {
     fn sum(&mut self) {
         let at = self.at();
         let hub = &mut self.hub;
-        let all = hub.applied != hub.written.1;
-        let changed =
-            hub.matched.iter().zip(&hub.written.0).filter(|(now, then)| all || now != then).count() as u64;
-        hub.written = (hub.matched.clone(), hub.applied.clone());
+        let (matched, applied, terminated) = &hub.written;
+        let all = hub.applied != *applied;
+        let differs = |policy: usize| {
+            all || hub.matched.get(policy) != matched.get(policy)
+                || policy == ENDS && hub.terminated != *terminated
+        };
+        let changed = (0..POLICIES.len()).filter(|policy| differs(*policy)).count() as u64;
+        hub.written = (hub.matched.clone(), hub.applied.clone(), hub.terminated);
         let listeners = hub.nodes + REPLICAS;
         let ledger = &mut self.told.ledger;
         for _ in 0..changed {
             ledger.request(at, Kind::hub("patch", "gatepolicies/status"));
             ledger.bytes(at, Bytes::Etcd, POLICY_SIZE);
-            ledger.bytes(at, Bytes::ToAgents, POLICY_SIZE * listeners);
+            ledger.bytes(at, Bytes::ToAgents, POLICY_SIZE * self.hub.nodes);
+            ledger.bytes(at, Bytes::ToHubs, POLICY_SIZE * REPLICAS);
             ledger.heard(at, listeners);
         }
     }
 
     fn examine(&mut self, number: u32, pod: u64) {
-        let now = self.now;
-        let Some(&(going, told)) = self.hub.offenders.get(&(number, pod)) else { return };
-        let again = Event::Hub(Work::Examine(number, pod));
+        let (now, key) = (self.now, (number, pod));
+        let known = self.hub.offenders.get(&key).filter(|offender| offender.due == now);
+        let Some(Offender { going, told, .. }) = known.copied() else { return };
         if self.is_away() {
-            return self.later(GOING, again);
+            return self.examined(key, going, told, GOING);
         }
         let at = self.at();
         self.told.ledger.request(at, Kind::hub("get", "pods"));
         self.told.ledger.request(at, Kind::hub("get", "namespaces"));
         if going {
-            return self.later(GOING, again);
+            return self.examined(key, going, told, GOING);
         }
         match self.hub.permit(now) {
             Ok(()) => {
                 self.told.ledger.request(at, Kind::hub("delete", "pods"));
-                self.hub.offenders.insert((number, pod), (true, told));
                 self.announce();
+                self.hub.terminated += 1;
+                self.sum_by(now + SOON);
                 let grace = self.chance.between(GRACE.0, GRACE.1);
                 self.later(grace, Event::Gone(number, pod));
                 let successor = self.chance.number() >> 24;
                 self.later(grace, Event::Come(None, successor));
-                self.later(GOING, again);
+                self.examined(key, true, told, GOING);
             }
             Err(wait) => {
-                self.hub.offenders.insert((number, pod), (false, true));
                 if !told {
                     self.announce();
                 }
-                self.later(wait, again);
+                self.examined(key, false, true, wait);
             }
         }
     }
 
-    /// An Event on a pod, by the hub.
+    fn examined(&mut self, key: (u32, u64), going: bool, told: bool, again: Duration) {
+        let due = self.now + again;
+        self.hub.offenders.insert(key, Offender { due, going, told });
+        self.queue.add(due, Event::Hub(Work::Examine(key.0, key.1)));
+    }
+
+    /// An Event on a pod, by the hub: at once, or when it is its turn.
     fn announce(&mut self) {
-        let at = self.at();
+        let each = Duration::from_secs_f64(1.0 / RATE);
+        let burst = each.mul_f64(BURST);
+        let turn = self.hub.said.map_or(self.now, |turn| turn.max(self.now));
+        self.hub.said = Some(turn + each);
+        let wait = turn.saturating_duration_since(self.now).saturating_sub(burst);
+        let at = self.at().map(|at| at + wait);
         self.told.ledger.request(at, Kind::hub("create", "events"));
         self.told.ledger.bytes(at, Bytes::Etcd, EVENT_SIZE);
     }

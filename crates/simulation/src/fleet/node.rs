@@ -8,7 +8,7 @@ use portcullis_kubernetes::publish::{Next, Outcome, Publisher, fit, same_content
 
 use crate::content::{self, Content, Detail};
 
-/// An agent puts its map together at most this often (`PAUSE` of the agent).
+/// An agent puts its map together at most this often (`PAUSE` of the agent), but at once when a pod is to be ended.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a node's object is, at the API server.
@@ -114,7 +114,8 @@ impl Node {
         if !self.up {
             return None;
         }
-        let urgent = self.content.offenders != self.offenders;
+        // A new one is told of by an `Action`; that one is gone, by what waits.
+        let urgent = self.content.offenders.iter().any(|pod| !self.offenders.contains(pod));
         let due = self.offered.map(|last| last + PAUSE).filter(|due| *due > now && !urgent);
         if due.is_some() {
             let first = !std::mem::replace(&mut self.look_due, true);

@@ -95,8 +95,7 @@ impl Fleet<'_> {
             ledger.request(at, NODE);
             ledger.request(at, MAKE);
             ledger.bytes(at, Bytes::Received, SPEC);
-            let known = node.object.as_ref().map_or(SPEC, |_| size);
-            ledger.bytes(at, Bytes::Answered, METADATA + known);
+            ledger.bytes(at, Bytes::Answered, 2 * METADATA);
             if node.object.is_none() {
                 ledger.bytes(at, Bytes::Etcd, SPEC);
                 ledger.heard(at, watchers);
@@ -104,7 +103,7 @@ impl Fleet<'_> {
         }
         ledger.request(at, WRITE);
         ledger.bytes(at, Bytes::Received, size);
-        ledger.bytes(at, Bytes::Answered, size);
+        ledger.bytes(at, Bytes::Answered, METADATA);
         ledger.bytes(at, Bytes::Etcd, size);
         ledger.bytes(at, Bytes::ToHubs, watchers * size);
         ledger.heard(at, watchers);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Event, Fleet, STARTS, hub};
 use crate::chance::Chance;
-use crate::followers::Cut;
+use crate::followers::{Cut, POD_SIZE};
 use crate::ledger::{Bytes, Kind};
 use crate::plan::{BEGINS, Happening};
 
@@ -20,6 +20,10 @@ const SETTLING: Duration = Duration::from_secs(90);
 pub(super) const GRACE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Pods that overlap in a rolling update.
 const OVERLAP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// What a node's agent hears of a pod by its watch: that it was bound, and four times its status; that it is to be deleted, its
+/// status, and that it is gone.
+const COMING: u64 = 5;
+const GOING: u64 = 3;
 /// A policy, with its status.
 pub(super) const POLICY_SIZE: u64 = 3000;
 
@@ -51,10 +55,9 @@ impl Fleet<'_> {
                     let late = self.chance.between(SPREADING.0, SPREADING.1);
                     self.queue.add(begins + late, Event::Generation(number, 2));
                 }
-                let ledger = &mut self.told.ledger;
                 let all = u64::from(self.plan.nodes);
-                ledger.bytes(Some(BEGINS), Bytes::ToAgents, all * POLICY_SIZE);
-                ledger.heard(Some(BEGINS), all + 2);
+                self.told.ledger.bytes(Some(BEGINS), Bytes::ToAgents, all * POLICY_SIZE);
+                self.told.ledger.heard(Some(BEGINS), all + self.hub.watchers());
             }
             Happening::Nothing
             | Happening::Outage(_)
@@ -74,7 +77,6 @@ impl Fleet<'_> {
         self.queue.add(self.zero, Event::Traffic);
         self.queue.add(self.zero, Event::Replace);
         self.queue.add(self.now, Event::Hub(hub::Work::Lease));
-        self.queue.add(self.now, Event::Hub(hub::Work::Sum));
     }
 
     fn roll(&mut self, time: Duration) {
@@ -210,7 +212,17 @@ impl Fleet<'_> {
         content.young.retain(|known| *known != pod);
         content.offenders.retain(|known| *known != pod);
         if content.pods.len() != before {
+            self.hear_of_pod(GOING);
             self.changed(node);
+        }
+    }
+
+    /// Where pods change, nothing but their own node's agent hears of it.
+    fn hear_of_pod(&mut self, times: u64) {
+        if self.now < self.end && !self.is_away() {
+            let at = self.at();
+            self.told.ledger.bytes(at, Bytes::OfPods, times * POD_SIZE);
+            self.told.ledger.heard(at, times);
         }
     }
 
@@ -219,6 +231,7 @@ impl Fleet<'_> {
         let content = &mut self.node(node).content;
         content.pods.push(pod);
         content.young.push(pod);
+        self.hear_of_pod(COMING);
         let growth = self.chance.between(GROWTH.0, GROWTH.1);
         self.later(growth, Event::Grown(node, pod));
         self.changed(node);

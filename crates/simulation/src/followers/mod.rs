@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub use self::server::POD_SIZE;
 use self::server::Server;
 use crate::chance::Chance;
 use crate::ledger::{Ledger, Who};

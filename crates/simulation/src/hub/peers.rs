@@ -95,17 +95,17 @@ async fn ask(
 }
 
 /// Time on the processor.
-struct Busy(f64);
+pub(super) struct Busy(f64);
 
 impl Busy {
-    fn now() -> Result<Self> {
+    pub fn now() -> Result<Self> {
         let text =
             std::fs::read_to_string("/proc/thread-self/schedstat").context("/proc/thread-self/schedstat")?;
         let ns: f64 = text.split_whitespace().next().context("schedstat")?.parse()?;
         Ok(Self(ns / 1000.0))
     }
 
-    fn elapsed_us(&self) -> Result<f64> {
+    pub fn elapsed_us(&self) -> Result<f64> {
         Ok(Self::now()?.0 - self.0)
     }
 }
