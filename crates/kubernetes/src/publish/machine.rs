@@ -9,7 +9,7 @@ use crate::dice::{Backoff, Dice};
 
 /// Changes seldom come alone.
 const DEBOUNCE: Duration = Duration::from_secs(1);
-/// Between two writes, if the hub is to end a pod.
+/// Between two writes because the hub is to end a pod. (Other writes do not hold one up.)
 const URGENT: Duration = Duration::from_secs(1);
 /// After failures.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ pub struct Publisher {
     due: Option<Due>,
     /// The last attempt, whatever became of it.
     last: Option<Instant>,
+    /// The last one because of pods that the hub is to end.
+    pressed: Option<Instant>,
     /// After a failure: not before this, and not before that if the hub is to end a pod.
     blocked: Option<(Instant, Instant)>,
     verify: Option<Instant>,
@@ -85,6 +87,7 @@ impl Publisher {
             writing: None,
             due: None,
             last: None,
+            pressed: None,
             blocked: None,
             verify: None,
         }
@@ -116,6 +119,9 @@ impl Publisher {
             && at.is_some_and(|at| at <= now)
         {
             self.last = Some(now);
+            if self.is_urgent(&wanted) {
+                self.pressed = Some(now);
+            }
             self.due = None;
             self.writing = Some(Arc::clone(&wanted));
             return Next::Write(wanted);
@@ -137,7 +143,7 @@ impl Publisher {
             Outcome::Same => self.recovered(now),
             Outcome::Present(present) => {
                 if writing.is_some() {
-                    self.last = None; // looked at instead
+                    (self.last, self.pressed) = (None, None); // looked at instead
                 }
                 self.present = present;
                 self.recovered(now);
@@ -171,15 +177,19 @@ impl Publisher {
         }
     }
 
+    fn is_urgent(&self, wanted: &EndpointMapStatus) -> bool {
+        offenders_differ(self.present.as_deref(), wanted)
+    }
+
     /// When the difference may be written.
     fn earliest(&self) -> Option<Instant> {
         let due = self.due?;
         let wanted = self.wanted.as_ref()?;
-        let urgent = offenders_differ(self.present.as_deref(), wanted);
-        let at = match (urgent, self.last) {
+        let urgent = self.is_urgent(wanted);
+        let at = match (urgent, self.pressed) {
             (false, _) => due.plain,
             (true, None) => due.since,
-            (true, Some(last)) => due.since.max(last + URGENT),
+            (true, Some(pressed)) => due.since.max(pressed + URGENT),
         };
         let blocked = self.blocked.map(|(plain, pressing)| if urgent { pressing } else { plain });
         Some(blocked.map_or(at, |blocked| at.max(blocked)))

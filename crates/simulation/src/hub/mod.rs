@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(store.maps().map(|map| map.rows.len()).sum::<usize>(), 60);
         assert_eq!(store.shared().count(), 0, "no two pods have one address");
         let told = measure(4, 10).unwrap();
-        assert!(told.decode_us >= 0.0 && told.put_us >= 0.0 && told.list_s > 0.0);
+        // So little takes no time by the processor's clock.
+        assert!(told.decode_us >= 0.0 && told.put_us >= 0.0 && told.list_s >= 0.0);
     }
 }
