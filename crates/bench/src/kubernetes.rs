@@ -23,8 +23,9 @@ const ROUNDS: usize = 7;
 const THRESHOLD: usize = 10;
 /// A kubelet's usual most.
 const PODS: usize = 110;
-/// How long an agent is watched that has nothing to do.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long an agent is watched that has nothing to do: everything that it does from time to time happens once, such as the
+/// look at every sandbox.
+const IDLE: Duration = Duration::from_secs(300);
 /// Until nothing of the start is going on any more.
 const SETTLING: Duration = Duration::from_secs(30);
 /// A pod that is there for the figure's sake is started with so many others at a time.

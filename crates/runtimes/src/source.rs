@@ -50,7 +50,8 @@ pub struct SourceConfig {
     pub socket: PathBuf,
     /// How long a container that is stopped gently may take.
     pub stop_grace: Duration,
-    /// Everything is read anew this often, in case an event was lost.
+    /// Everything is read anew this often, in case an event was lost; ten times more seldom from a CRI runtime that tells
+    /// what happens, which is also listed every few seconds.
     pub resync: Duration,
 }
 

@@ -26,6 +26,9 @@ const LOOKS_AT_ONCE: usize = 8;
 /// Between lists: where the runtime tells what happens, and where it does not.
 const LIST_TOLD: Duration = Duration::from_secs(5);
 const LIST_UNTOLD: Duration = Duration::from_secs(1);
+/// A runtime that tells what happens is read anew so much more seldom: every sandbox is looked at then, from inside, and
+/// that would be most of what an agent does on a full node.
+const TOLD_RESYNC_FACTOR: u32 = 10;
 /// A snapshot does not wait longer for sandboxes that the runtime does not tell of.
 const SNAPSHOT: Duration = Duration::from_secs(2);
 
@@ -90,6 +93,7 @@ pub(super) struct Follower<'a> {
     list_at: Instant,
     list_every: Duration,
     resync_at: Instant,
+    resync_every: Duration,
 }
 
 impl<'a> Follower<'a> {
@@ -119,6 +123,7 @@ impl<'a> Follower<'a> {
             list_at: now,
             list_every: LIST_TOLD,
             resync_at: now,
+            resync_every: config.resync.saturating_mul(TOLD_RESYNC_FACTOR),
         }
     }
 
@@ -137,8 +142,7 @@ impl<'a> Follower<'a> {
                 end = &mut watching, if told => match end {
                     End::NotServed => {
                         told = false;
-                        self.list_every = LIST_UNTOLD;
-                        self.list_at = self.list_at.min(Instant::now() + LIST_UNTOLD);
+                        self.ask_often();
                     }
                     End::Broken(why) => return Err(Stop::Failed(why)),
                 },
@@ -154,6 +158,14 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// The runtime tells of nothing: it has to be asked.
+    fn ask_often(&mut self) {
+        let now = Instant::now();
+        (self.list_every, self.resync_every) = (LIST_UNTOLD, self.config.resync);
+        self.list_at = self.list_at.min(now + self.list_every);
+        self.resync_at = self.resync_at.min(now + self.resync_every);
+    }
+
     /// Whether the first snapshot is out.
     pub fn announced(&self) -> bool {
         self.announced
@@ -165,7 +177,7 @@ impl<'a> Follower<'a> {
         if self.listing.is_none() && self.list_at <= now {
             let whole = self.resync_at <= now;
             if whole {
-                self.resync_at = now + self.config.resync;
+                self.resync_at = now + self.resync_every;
             }
             self.list_at = now + self.list_every;
             self.listing = Some(Box::pin(list(Arc::clone(&self.scene), whole)));
