@@ -93,28 +93,6 @@ impl Rules {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_no_news() {
-        let policy = |generation, pods| {
-            let policy = serde_json::json!({
-                "apiVersion": "portcullis.dev/v1alpha1", "kind": "GatePolicy",
-                "metadata": {"name": "strict", "uid": "u", "generation": generation},
-                "spec": {"mode": "enforce"}, "status": {"pods": pods, "nodes": 1, "terminated": 0},
-            });
-            Arc::new(serde_json::from_value::<GatePolicy>(policy).unwrap())
-        };
-        let rules =
-            |policy| Rules::new(&BTreeMap::from([("strict".to_owned(), policy)]), &Cluster::default());
-        assert!(rules(policy(1, 1)).say_the_same(&rules(policy(1, 2))));
-        assert!(!rules(policy(2, 1)).say_the_same(&rules(policy(1, 1))));
-        assert!(!rules(policy(1, 1)).say_the_same(&Rules::default()));
-    }
-}
-
 /// A pod as policies look at it.
 fn endpoint(namespace: &str, pod: &str, labels: &BTreeMap<String, String>) -> EndpointSpec {
     EndpointSpec {
@@ -136,5 +114,27 @@ fn endpoint(namespace: &str, pod: &str, labels: &BTreeMap<String, String>) -> En
         },
         network: None,
         inside: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_no_news() {
+        let policy = |generation, pods| {
+            let policy = serde_json::json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "GatePolicy",
+                "metadata": {"name": "strict", "uid": "u", "generation": generation},
+                "spec": {"mode": "enforce"}, "status": {"pods": pods, "nodes": 1, "terminated": 0},
+            });
+            Arc::new(serde_json::from_value::<GatePolicy>(policy).unwrap())
+        };
+        let rules =
+            |policy| Rules::new(&BTreeMap::from([("strict".to_owned(), policy)]), &Cluster::default());
+        assert!(rules(policy(1, 1)).say_the_same(&rules(policy(1, 2))));
+        assert!(!rules(policy(2, 1)).say_the_same(&rules(policy(1, 1))));
+        assert!(!rules(policy(1, 1)).say_the_same(&Rules::default()));
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         let (then, later) = (Timestamp::from_second(100).unwrap(), Timestamp::from_second(200).unwrap());
         let good = ("AllGood", "all is good");
         let first = condition(&[], "Ready", None, good, then);
-        let second = condition(&[first.clone()], "Ready", None, good, later);
+        let second = condition(std::slice::from_ref(&first), "Ready", None, good, later);
         assert_eq!(first, second);
         let bad = condition(&[second], "Ready", Some(("Bad", "it is not".to_owned())), good, later);
         assert_eq!((bad.status.as_str(), bad.reason.as_str()), ("False", "Bad"));

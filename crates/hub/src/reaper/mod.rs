@@ -1,6 +1,6 @@
 //! Ends pods that forge, where a policy says so: the only part of Portcullis that may.
 //!
-//! [`decide`] is pure. Nothing is done because something happened, only because it is so: an offender stays in its
+//! [`mod@decide`] is pure. Nothing is done because something happened, only because it is so: an offender stays in its
 //! node's map until it is gone or released, and is examined on every change and every few seconds.
 
 mod ask;

@@ -315,10 +315,8 @@ fn offenders_are_examined_at_once_when_new_and_never_twice_at_a_time() {
     let (key_a, key_b) = ((Arc::clone(&node), "uid-1".to_owned()), (Arc::clone(&node), "uid-b".to_owned()));
     work.done(&key_a, seconds(1), seconds(10));
     work.done(&key_b, seconds(1), seconds(10));
-    assert_eq!(
-        work.take(seconds(1), 9).iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
-        [key_b.clone()]
-    );
+    let taken: Vec<_> = work.take(seconds(1), 9).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(taken, std::slice::from_ref(&key_b));
     work.failed(&key_b, seconds(1), seconds(0));
     assert_eq!(work.next(), Some(seconds(2)));
     work.take(seconds(2), 9);
