@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     if env::var_os("SKIP_EBPF_BUILD").is_some_and(|value| value == "1") {
-        fs::write(out_dir.join(portcullis_ebpf_build::OBJECT), [])?;
+        for object in [portcullis_ebpf_build::OBJECT, portcullis_ebpf_build::SHIELD_OBJECT] {
+            fs::write(out_dir.join(object), [])?;
+        }
         return Ok(());
     }
     portcullis_ebpf_build::build(root, &out_dir)?;

@@ -45,8 +45,15 @@ pub struct DropEvent {
 }
 
 const _: () = assert!(size_of::<DropEvent>() == 56 + CAPTURE_LEN);
+const _: () = assert!(DropEvent::MONITOR_REASON as usize >= crate::REASON_SLOTS);
 
 impl DropEvent {
+    /// [`Self::slot`] of the shield's events, which are of no endpoint. Their [`Self::attempts`] is the number of the
+    /// rule's counters and one more (0: no rule), their [`Self::threshold`] the firewall's number.
+    pub const SHIELD_SLOT: u32 = u32::MAX;
+    /// [`Self::reason`] of a packet that the shield's monitor shows, whatever becomes of it; no
+    /// [`crate::DropReason`] has this number.
+    pub const MONITOR_REASON: u8 = 0xfe;
     /// [`Self::tripped`]: the threshold was reached, and this is the report.
     pub const TRIPPED: u8 = 1;
     /// [`Self::tripped`]: the threshold was reached, and the kernel has put the endpoint in quarantine.

@@ -17,6 +17,7 @@ mod endpoint;
 mod event;
 mod keys;
 mod reason;
+pub mod shield;
 
 pub use addr::{Ipv4, Ipv6, Mac, MacParseError};
 pub use conduct::{Conduct, RING_LEN, Response};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use portcullis_policy::api::{ActionOutcome, Event, Notice};
+use portcullis_policy::api::{ActionOutcome, Event, Notice, PacketRecord};
 use portcullis_policy::guard::Response;
 use tokio::sync::broadcast;
 
@@ -16,6 +16,8 @@ const KEPT_ACTIONS: usize = 128;
 #[derive(Debug)]
 pub struct Bus {
     sender: broadcast::Sender<Arc<Event>>,
+    /// What the shield's monitor shows: to whoever looks, and forgotten.
+    packets: broadcast::Sender<Arc<PacketRecord>>,
     history: Mutex<VecDeque<Arc<Event>>>,
     actions: Mutex<Vec<(Response, ActionOutcome, u64)>>,
     history_len: usize,
@@ -26,7 +28,8 @@ impl Bus {
     #[must_use]
     pub fn new(history_len: usize) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
-        Self { sender, history: Mutex::default(), actions: Mutex::default(), history_len }
+        let (packets, _) = broadcast::channel(BACKLOG);
+        Self { sender, packets, history: Mutex::default(), actions: Mutex::default(), history_len }
     }
 
     /// Tells everyone.
@@ -46,6 +49,18 @@ impl Bus {
         drop(history);
         // An error means that nobody listens.
         let _nobody = self.sender.send(event);
+    }
+
+    /// Shows a packet to whoever looks.
+    pub fn show(&self, packet: PacketRecord) {
+        // An error means that nobody looks any more.
+        let _nobody = self.packets.send(Arc::new(packet));
+    }
+
+    /// Packets from now on.
+    #[must_use]
+    pub fn packets(&self) -> broadcast::Receiver<Arc<PacketRecord>> {
+        self.packets.subscribe()
     }
 
     /// Actions that were told, by what was to be done and what came of it.

@@ -79,6 +79,10 @@ pub trait Control: Send + Sync + 'static {
     fn patch(&self, id_or_name: &str, patch: EndpointPatch) -> Result<Endpoint, Fault>;
     /// Puts an endpoint into quarantine or releases it.
     fn quarantine(&self, id_or_name: &str, quarantined: bool) -> Result<Endpoint, Fault>;
+    /// The shield; none: this agent has none.
+    fn shield(&self) -> Option<Arc<crate::shield::Shield>> {
+        None
+    }
     /// The container network map.
     fn map(&self) -> ContainerMap {
         ContainerMap::default()
@@ -125,7 +129,11 @@ pub trait Control: Send + Sync + 'static {
     fn state(&self) -> State;
     /// Makes the API's part of the desired state this one, whole or not at all; answers how many endpoints
     /// were created, updated and removed.
-    fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault>;
+    fn apply(&self, state: State, force: bool) -> Result<(u32, u32, u32), Fault>;
+    /// Changes that wait for a confirmation; none: this agent has none.
+    fn confirmation(&self) -> Option<Arc<crate::confirm::Confirmation>> {
+        None
+    }
     /// Events from now on. A slow reader loses the oldest and is told how many.
     fn subscribe(&self) -> broadcast::Receiver<Arc<Event>>;
     /// The newest events, oldest first, at most `limit`.

@@ -37,6 +37,10 @@ pub struct Decoded {
     pub vlan: Option<u16>,
     /// Ethertype of what is inside all tags; a length, where it is below 1536.
     pub ethertype: Option<u16>,
+    /// IP protocol of the outermost packet, behind all extension headers.
+    pub protocol: Option<u8>,
+    /// Its source and destination port, where it has them.
+    pub ports: Option<(u16, u16)>,
     /// One line.
     pub summary: String,
 }

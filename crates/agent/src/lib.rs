@@ -11,6 +11,7 @@ pub mod api;
 pub mod attribution;
 pub mod bus;
 pub mod config;
+pub mod confirm;
 pub mod control;
 pub mod core;
 pub mod decode;
@@ -19,6 +20,7 @@ mod fleet;
 pub mod kubernetes;
 pub mod observe;
 mod run;
+pub mod shield;
 mod sources;
 pub mod store;
 

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use portcullis_abi::{DropEvent, DropReason};
 use portcullis_datapath::{EventStream, monotonic_ns};
-use portcullis_policy::api::{DropRecord, Event};
+use portcullis_policy::api::{DropRecord, Event, PacketRecord};
+use portcullis_policy::shield::rules::Protocol;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::answer::{Evidence, Trip};
 use crate::attribution::Attribution;
+use crate::control::Control as _;
 use crate::core::Agent;
 use crate::decode::decode;
 
@@ -75,7 +77,61 @@ impl Observer {
         }
     }
 
+    /// A packet for whoever looks at the monitor.
+    fn show(&self, event: &DropEvent) {
+        let decoded = decode(event, false);
+        let signs = self.agent.shield().map(|shield| shield.signs()).unwrap_or_default();
+        let sign = signs.places.get(&(event.netns, event.ifindex));
+        let (source, destination) = decoded.addresses.unzip();
+        let (source_port, destination_port) = decoded.ports.unzip();
+        self.agent.bus().show(PacketRecord {
+            time: wall_clock(event.timestamp_ns),
+            container: sign.and_then(|sign| sign.container.clone()),
+            interface: sign.map(|sign| sign.interface.clone()),
+            ifindex: event.ifindex,
+            netns: event.netns,
+            source,
+            destination,
+            protocol: decoded.protocol.map(Protocol),
+            source_port,
+            destination_port,
+            length: event.len,
+            summary: decoded.summary,
+        });
+    }
+
+    /// What the shield reports: of an interface, not of who sent it.
+    fn tell_of_shield(&self, event: &DropEvent) {
+        let decoded = decode(event, false);
+        let signs = self.agent.shield().map(|shield| shield.signs()).unwrap_or_default();
+        let sign = signs.places.get(&(event.netns, event.ifindex));
+        // Numbers of rules count from 1 here.
+        let rule = event.attempts.checked_sub(1).and_then(|number| u16::try_from(number).ok());
+        let record = DropRecord {
+            time: wall_clock(event.timestamp_ns),
+            endpoint: sign.and_then(|sign| sign.container.clone()),
+            interface: sign.map(|sign| sign.interface.clone()),
+            ifindex: event.ifindex,
+            netns: event.netns,
+            reason: reason_text(event),
+            verdict: if event.dropped == 1 { "dropped" } else { "logged" }.to_owned(),
+            rule: rule.and_then(|number| signs.rules.get(&number).cloned()),
+            claimed: decoded.claimed,
+            bound: Vec::new(),
+            sender: portcullis_policy::api::Sender::default(),
+            length: event.len,
+            summary: decoded.summary,
+            frame: hex(event.frame.get(..event.captured as usize).unwrap_or(&event.frame)),
+        };
+        self.agent.bus().publish(Event::Drop(Box::new(record)));
+    }
+
     fn tell(&mut self, event: &DropEvent) {
+        match (event.slot, event.reason) {
+            (DropEvent::SHIELD_SLOT, DropEvent::MONITOR_REASON) => return self.show(event),
+            (DropEvent::SHIELD_SLOT, _) => return self.tell_of_shield(event),
+            _ => {}
+        }
         let suspect = self.agent.suspect(event.slot);
         let decoded = decode(event, suspect.as_ref().is_some_and(|suspect| suspect.layer3));
         let reason = DropReason::from_number(event.reason);
@@ -93,9 +149,9 @@ impl Observer {
             interface,
             ifindex: event.ifindex,
             netns: event.netns,
-            reason: reason
-                .map_or_else(|| format!("reason-{}", event.reason), |reason| reason.name().to_owned()),
+            reason: reason_text(event),
             verdict: if event.dropped == 1 { "dropped" } else { "audited" }.to_owned(),
+            rule: None,
             claimed: decoded.claimed,
             bound,
             sender: self.attribution.sender(event.cgroup_id, workload),
@@ -129,6 +185,11 @@ pub(crate) fn wall_clock(timestamp_ns: u64) -> String {
     let age = jiff::SignedDuration::from_nanos(i64::try_from(age).unwrap_or(i64::MAX));
     let now = jiff::Timestamp::now();
     now.checked_sub(age).unwrap_or(now).to_string()
+}
+
+fn reason_text(event: &DropEvent) -> String {
+    let reason = DropReason::from_number(event.reason);
+    reason.map_or_else(|| format!("reason-{}", event.reason), |reason| reason.name().to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {

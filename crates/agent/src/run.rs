@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_datapath::shield::Shield as KernelShield;
 use portcullis_datapath::{Datapath, possible_cpus};
 use portcullis_inventory::{Monitor, Netns};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,7 @@ use crate::control::Control;
 use crate::core::{Agent, StartError, settings};
 use crate::kubernetes::{self, Door};
 use crate::observe::observe;
+use crate::shield::Shield;
 
 /// Endpoints that reached their threshold and may wait for an answer.
 const TRIPS: usize = 1024;
@@ -63,6 +65,7 @@ pub enum Ended {
 /// Runs the agent until SIGTERM or SIGINT. The gate stays shut behind it: what is pinned goes on
 /// enforcing, and the next agent takes it over.
 pub fn run(mut config: Config) -> Result<Ended, RunError> {
+    portcullis_datapath::give_memory_back();
     raise_file_limit();
     choose_capacity(&mut config);
     let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
@@ -79,6 +82,7 @@ pub fn run(mut config: Config) -> Result<Ended, RunError> {
 pub fn teardown(config: &Config) -> Result<(), RunError> {
     let mut config = config.clone();
     choose_capacity(&mut config);
+    KernelShield::take_down(&config.bpffs).map_err(StartError::from)?;
     let opened = Datapath::open(&config.bpffs, settings(&config)).map_err(StartError::from)?;
     Ok(opened.datapath.take_down(&opened.tables).map_err(StartError::from)?)
 }
@@ -98,6 +102,7 @@ async fn serve(config: Config) -> Result<Ended, RunError> {
     };
     let pause = Duration::from_millis(config.reconcile.interval_ms.max(10));
     let (agent, events) = Agent::start(config.clone())?;
+    let shield = agent.start_shield().map_err(StartError::from)?;
     let (stop, stopped) = watch::channel(false);
     let app = router(Arc::clone(&agent) as Arc<dyn Control>);
     let mut servers = vec![tokio::spawn(serve_unix(socket, app.clone(), when(stopped.clone())))];
@@ -113,6 +118,7 @@ async fn serve(config: Config) -> Result<Ended, RunError> {
     let mut observer = tokio::spawn(observe(Arc::clone(&agent), events, trips.clone(), evidence));
     let mut watcher = tokio::spawn(look_after(Arc::clone(&agent), pause, trips));
     let mut sources = crate::sources::start(&agent, &config);
+    sources.push(tokio::spawn(look_after_shield(Arc::clone(&agent), shield)));
     if let Some(door) = door {
         sources.extend(kubernetes::start(&agent, &config.kubernetes, door, when(stopped.clone())));
     }
@@ -182,6 +188,30 @@ async fn look_after(agent: Arc<Agent>, pause: Duration, trips: mpsc::Sender<Trip
             if let Err(TrySendError::Full(trip) | TrySendError::Closed(trip)) = trips.try_send(trip) {
                 agent.put_off_trip(&trip.endpoint);
             }
+        }
+    }
+}
+
+/// Looks after the shield, and after changes that wait for a confirmation, once a second, on a thread that may wait.
+async fn look_after_shield(agent: Arc<Agent>, shield: Arc<Shield>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (shield, agent) = (Arc::clone(&shield), Arc::clone(&agent));
+        let confirmation = agent.confirmation();
+        let waits = confirmation.as_ref().is_some_and(|confirmation| confirmation.until().is_some());
+        if !shield.signs().is_busy && !waits {
+            continue;
+        }
+        let look = move || {
+            if let Some(confirmation) = confirmation {
+                confirmation.check(&*agent);
+            }
+            shield.check();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!(%error, "a look at the shield broke off");
         }
     }
 }

@@ -16,14 +16,18 @@ use redb::{
 };
 
 mod inspect;
+mod journal;
 mod lock;
 mod record;
 mod shelf;
+mod shield;
 #[cfg(test)]
 mod tests;
 
+pub use journal::{Journal, ShieldChange};
 pub use record::{Origin, Record, RecordError};
 pub use shelf::{PolicyBook, Sentence};
+pub use shield::{KeptBlock, KeptRule, KeptShield, ListChange, meant, written};
 
 /// Name of the database in the state directory.
 const FILE: &str = "state.redb";

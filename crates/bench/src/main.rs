@@ -14,6 +14,7 @@ mod kubernetes;
 mod measure;
 mod reference;
 mod report;
+mod shield;
 
 use std::fs;
 use std::path::PathBuf;
@@ -66,12 +67,14 @@ fn run(args: &Args) -> Result<()> {
     }
     let mut known: Vec<&str> = gate::names();
     known.extend(agent::NAMES.iter().chain(&cni::NAMES));
+    known.extend(shield::NAMES);
     known.extend(containers::names());
     known.extend(kubernetes::NAMES);
     if !known.iter().any(|name| args.wants(name)) {
         bail!("nothing is named {}; there are: {}", args.names.join(", "), known.join(", "));
     }
     let mut measures = gate::measure(|name| args.wants(name), args.rounds, args.repeat)?;
+    measures.extend(shield::measure(|name| args.wants(name), args.rounds, args.repeat)?);
     measures.extend(agent::measure(|name| args.wants(name))?);
     measures.extend(cni::measure(|name| args.wants(name))?);
     measures.extend(containers::measure(|name| args.wants(name))?);

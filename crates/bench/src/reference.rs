@@ -31,7 +31,7 @@ impl<'a> Reference<'a> {
     pub fn new(ifindex: u32, address: Ipv4, frame: &'a [u8], context: &'a [u8]) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .btf(None)
-            .load_file(compile()?)
+            .load_file(compile("ifindex_ipv4.bpf")?)
             .context("the kernel refused the C reference's tables")?;
         let map = ebpf.map_mut("addresses").context("the C reference has no table `addresses`")?;
         let mut addresses: HashMap<_, u32, u32> = map.try_into()?;
@@ -66,13 +66,13 @@ impl Subject for Reference<'_> {
     }
 }
 
-/// Compiles it next to the other build results.
-fn compile() -> Result<PathBuf> {
+/// Compiles a reference of `benches` next to the other build results.
+pub fn compile(name: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("no workspace root")?;
-    let source = root.join("benches/ifindex_ipv4.bpf.c");
+    let source = root.join("benches").join(format!("{name}.c"));
     let directory = root.join("target/bench");
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let object = directory.join("ifindex_ipv4.bpf.o");
+    let object = directory.join(format!("{name}.o"));
     let status = Command::new("clang")
         .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror"])
         // Where Debian keeps the machine's own <asm/types.h>.

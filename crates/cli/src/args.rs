@@ -1,15 +1,19 @@
 //! The command line.
 
 mod agent;
+mod blocklist;
 mod cni;
 mod endpoint;
 mod hub;
 mod kubernetes;
 mod map;
+mod monitor;
 mod observe;
 mod plugin;
 mod policy;
 mod probe;
+mod rule;
+mod shield;
 mod values;
 
 use std::path::PathBuf;
@@ -17,17 +21,22 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use portcullis_policy::span::Span;
 
 pub use agent::AgentArgs;
+pub use blocklist::{AddArgs, BlocklistCommand, ImportArgs, ListEntriesArgs, RemoveArgs};
 pub use cni::{CniArgs, CniCommand};
 pub use endpoint::{BindArgs, EndpointCommand, ListArgs};
 pub use hub::HubArgs;
 pub use kubernetes::{KubernetesCommand, UninstallArgs};
 pub use map::MapArgs;
+pub use monitor::MonitorArgs;
 pub use observe::{DropsArgs, StatsArgs};
 pub use plugin::{EventsArgs, Plugin, PluginCommand, PluginGlobal, PodArgs, PodFilter};
 pub use policy::{PolicyCommand, SetArgs};
 pub use probe::ProbeArgs;
+pub use rule::{RuleArgs, RuleCommand};
+pub use shield::{GuardArgs, ShieldCommand};
 
 /// Where the agent listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/portcullis/portcullis.sock";
@@ -105,6 +114,17 @@ pub enum Command {
     /// Say what holds for which endpoints, and what becomes of one that keeps forging
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Put up the firewall on an interface or for a container; guard against floods
+    #[command(subcommand)]
+    Shield(ShieldCommand),
+    /// Block addresses and prefixes wherever the shield stands
+    #[command(subcommand)]
+    Blocklist(BlocklistCommand),
+    /// Rules of the shield: what is dropped, passed, limited or logged
+    #[command(subcommand)]
+    Rule(RuleCommand),
+    /// Show packets as they arrive where the shield stands
+    Monitor(MonitorArgs),
     /// Show every container, its networks and addresses, and what is bound for it
     Map(MapArgs),
     /// Show what was allowed and dropped, per endpoint
@@ -118,6 +138,8 @@ pub enum Command {
         after_help = "Example:\n  portcullis export > gate.toml; edit it; portcullis apply -f gate.toml"
     )]
     Apply(ApplyArgs),
+    /// Have the last change stay that was applied with --confirm-within
+    Confirm,
     /// Print the whole desired state as a file that `apply` takes
     ///
     /// TOML, or what `-o json` and `-o yaml` say.
@@ -158,6 +180,12 @@ pub struct ApplyArgs {
     /// Only show what would change
     #[arg(long)]
     pub dry_run: bool,
+    /// Do it even where it cuts off what keeps this host reachable
+    #[arg(long)]
+    pub force: bool,
+    /// Go back to the state before by itself after so long, unless `portcullis confirm` says that all is well
+    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    pub confirm_within: Option<Span>,
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The agent as the commands see it: HTTP over its unix socket, errors with an exit code.
 
 mod policies;
+mod shield;
 pub mod sse;
+mod upload;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -9,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use portcullis_policy::api::{ContainerMap, Endpoint, EndpointPatch, Event, Problem, State, Status};
 use portcullis_policy::model::{EndpointSpec, Mode};
+use portcullis_policy::span::Span;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -149,8 +152,19 @@ impl Client {
     }
 
     /// Makes the desired state this one.
-    pub fn apply(&self, state: &State) -> Result<portcullis_agent::api::Applied, ClientError> {
-        parse(&self.send(Method::PUT, "/api/v1/state", Some(state))?.1)
+    pub fn apply(
+        &self,
+        state: &State,
+        force: bool,
+        confirm_within: Option<Span>,
+    ) -> Result<portcullis_agent::api::Applied, ClientError> {
+        let within = confirm_within.map(|span| format!("&confirm_within={span}")).unwrap_or_default();
+        parse(&self.send(Method::PUT, &format!("/api/v1/state?force={force}{within}"), Some(state))?.1)
+    }
+
+    /// Has the last change stay; answers whether one waited.
+    pub fn confirm(&self) -> Result<portcullis_agent::api::Confirmed, ClientError> {
+        parse(&self.send(Method::POST, "/api/v1/state/confirm", NOTHING)?.1)
     }
 
     /// The newest drops, oldest first, in the form of events.
@@ -165,8 +179,12 @@ impl Client {
 
     /// Follows events of these kinds (`drop,action`): first the newest `history`, then what comes.
     pub fn follow(&self, kinds: &str, history: usize, query: &Query) -> Result<EventStream<'_>, ClientError> {
-        let path = format!("/api/v1/events?kind={kinds}&history={history}{query}");
-        let response = self.within(self.open(Method::GET, &path, Bytes::new()))?;
+        self.watch(&format!("/api/v1/events?kind={kinds}&history={history}{query}"))
+    }
+
+    /// Follows a stream.
+    pub fn watch(&self, path: &str) -> Result<EventStream<'_>, ClientError> {
+        let response = self.within(self.open(Method::GET, path, Bytes::new()))?;
         let status = response.status();
         if !status.is_success() {
             let body = self.within(collect(response))?;
@@ -203,13 +221,7 @@ impl Client {
 
     /// Connects, sends, and waits for the head of the answer.
     async fn open(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| ClientError::unconnected(&self.socket, &error))?;
-        let (mut sender, connection) =
-            http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
-        // Ends with the connection; what went wrong on it is also told to the sender.
-        tokio::spawn(connection);
+        let mut sender = self.connect::<Full<Bytes>>().await?;
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "portcullis");
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -217,6 +229,22 @@ impl Client {
         let request =
             request.body(Full::new(body)).map_err(|error| ClientError::Strange(error.to_string()))?;
         sender.send_request(request).await.map_err(|error| self.broken(&error))
+    }
+
+    async fn connect<B>(&self) -> Result<http1::SendRequest<B>, ClientError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| ClientError::unconnected(&self.socket, &error))?;
+        let (sender, connection) =
+            http1::handshake::<_, B>(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
+        // Ends with the connection; what went wrong on it is also told to the sender.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     fn within<T>(&self, work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {

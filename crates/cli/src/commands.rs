@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod agent;
+mod blocklist;
 pub mod cni;
 mod doctor;
 mod drops;
@@ -9,10 +10,12 @@ mod health;
 mod hub;
 mod kubernetes;
 mod map;
+mod monitor;
 mod packaging;
 pub mod plugin;
 pub mod policy;
 mod probe;
+mod shield;
 mod state;
 mod stats;
 mod status;
@@ -42,11 +45,16 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Doctor => doctor::run(&mut context),
         Command::Endpoint(command) => endpoint::run(&mut context, command),
         Command::Policy(command) => policy::run(&mut context, command),
+        Command::Shield(command) => shield::run(&mut context, command),
+        Command::Blocklist(command) => blocklist::run(&mut context, command),
+        Command::Rule(command) => shield::rule(&mut context, command),
+        Command::Monitor(args) => monitor::run(&mut context, &args),
         Command::Map(args) => map::run(&mut context, &args),
         Command::Stats(args) => stats::run(&mut context, &args),
         Command::Drops(args) => drops::run(&mut context, args),
         Command::Probe(args) => probe::run(&mut context, args),
         Command::Apply(args) => state::apply(&mut context, &args),
+        Command::Confirm => state::confirm(&mut context),
         Command::Export => state::export(&mut context),
         Command::Cni(args) => cni::run(&mut context, args),
         Command::Hub(args) => hub::run(args),

@@ -1,6 +1,7 @@
 //! What people read: tables and lines made of the API's objects. Pure: text in, text out.
 
 pub mod action;
+pub mod blocklist;
 pub mod cluster;
 pub mod doctor;
 pub mod drops;
@@ -11,6 +12,7 @@ pub mod map;
 pub mod pcapng;
 pub mod policy;
 pub mod score;
+pub mod shield;
 pub mod stats;
 pub mod status;
 mod table;

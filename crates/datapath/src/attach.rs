@@ -214,7 +214,7 @@ impl Datapath {
         let program = self.program(netns, gate, 0)?;
         let program_id = program.id;
         let replaced = namespace
-            .within(|| clsact::attach(site.ifindex, site.hook, program.fd.as_fd()))?
+            .within(|| clsact::attach(clsact::GATE, site.ifindex, site.hook, program.fd.as_fd()))?
             .map_err(|source| attach_error(site, source))?;
         Ok((Attachment { site, gate, netns, program_id, copy: 0, link: None }, replaced))
     }
@@ -231,7 +231,7 @@ impl Datapath {
             (None, Some(namespace)) => {
                 let site = attachment.site;
                 namespace
-                    .within(|| clsact::detach(site.ifindex, site.hook))?
+                    .within(|| clsact::detach(clsact::GATE, site.ifindex, site.hook))?
                     .map_err(|source| attach_error(site, source))
             }
             (None, None) => Ok(()),
@@ -285,7 +285,7 @@ impl Attachment {
     /// In the calling thread's namespace.
     fn state(&self) -> HookState {
         if self.link.is_none() {
-            return clsact::state(self.site.ifindex, self.site.hook, self.program_id);
+            return clsact::state(clsact::GATE, self.site.ifindex, self.site.hook, self.program_id);
         }
         let Ok(programs) = sys::query(self.site.ifindex, self.site.attach_type()) else {
             return HookState::NoInterface;

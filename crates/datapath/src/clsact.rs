@@ -10,7 +10,7 @@
 //! - Getting in front of others of our kind takes a second filter beside the old one, so there are
 //!   two handles, of which one is in use. At no moment is the hook without a gate.
 
-mod wire;
+pub mod wire;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,10 +18,23 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::attach::{Hook, HookState};
 use wire::{Connection, Request};
 
-/// What our filters are called.
-const NAME: &[u8] = b"portcullis";
-/// Handles of our filters.
-const HANDLES: [u32; 2] = [0x7063, 0x7064];
+/// Whose filters they are, and where they belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// What they are called.
+    name: &'static [u8],
+    /// Their handles.
+    handles: [u32; 2],
+    /// Priorities that they may have, the best first.
+    priorities: (u16, u16),
+}
+
+/// The gate: before all others.
+pub const GATE: Owner = Owner { name: b"portcullis", handles: [0x7063, 0x7064], priorities: (1, u16::MAX) };
+/// The shield: behind all others. Who asks for no priority gets 0xc000 or less.
+pub const SHIELD: Owner =
+    Owner { name: b"portcullis-shield", handles: [0x7065, 0x7066], priorities: (0xd000, u16::MAX) };
+
 /// Classifier kind of bpf filters.
 const BPF: &[u8] = b"bpf";
 /// The only qdisc kind that has both hooks.
@@ -50,9 +63,9 @@ const ACT_DIRECT: u32 = 1;
 const EXCLUSIVE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 const IN_PLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 
-/// Puts the program first on the hook, in place of an earlier filter of ours (`true`: there was one).
-pub fn attach(ifindex: u32, hook: Hook, program: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut device = Device::open(ifindex, hook)?;
+/// Puts the program on the hook, where its owner belongs, in place of an earlier filter of ours (`true`: there was one).
+pub fn attach(owner: Owner, ifindex: u32, hook: Hook, program: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut device = Device::open(owner, ifindex, hook)?;
     device.ensure_qdisc()?;
     let mut attempts = 0;
     loop {
@@ -66,19 +79,19 @@ pub fn attach(ifindex: u32, hook: Hook, program: BorrowedFd<'_>) -> io::Result<b
 }
 
 /// Takes our filter off the hook; none there is fine.
-pub fn detach(ifindex: u32, hook: Hook) -> io::Result<()> {
-    let mut device = Device::open(ifindex, hook)?;
+pub fn detach(owner: Owner, ifindex: u32, hook: Hook) -> io::Result<()> {
+    let mut device = Device::open(owner, ifindex, hook)?;
     match device.filters() {
-        Ok(filters) => device.remove(filters.iter().filter(|filter| filter.ours())),
+        Ok(filters) => device.remove(filters.iter().filter(|filter| filter.of(owner))),
         Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
 /// How our filter stands.
-pub fn state(ifindex: u32, hook: Hook, program_id: u32) -> HookState {
-    match Device::open(ifindex, hook).and_then(|mut device| device.filters()) {
-        Ok(filters) => standing(&filters, program_id),
+pub fn state(owner: Owner, ifindex: u32, hook: Hook, program_id: u32) -> HookState {
+    match Device::open(owner, ifindex, hook).and_then(|mut device| device.filters()) {
+        Ok(filters) => standing(owner, &filters, program_id),
         Err(error) if errno(&error) == Some(libc::ENODEV) => HookState::NoInterface,
         Err(error) => {
             // Attaching again is harmless, and tells the reason if it persists.
@@ -97,12 +110,12 @@ const fn is_race(errno: i32) -> bool {
 }
 
 /// The place of our filter among those of a hook, in the order they run.
-fn standing(filters: &[Filter], program_id: u32) -> HookState {
-    let gate = |filter: &Filter| filter.ours() && filter.enforces(program_id);
-    match filters.iter().position(gate) {
+fn standing(owner: Owner, filters: &[Filter], program_id: u32) -> HookState {
+    let ours = |filter: &Filter| filter.of(owner) && filter.enforces(program_id);
+    match filters.iter().position(ours) {
         None => HookState::Missing,
         Some(position) => {
-            let before = filters.iter().take(position).filter(|filter| !filter.ours());
+            let before = filters.iter().take(position).filter(|filter| !filter.of(owner));
             let ids: Vec<u32> = before.map(|filter| filter.program_id).collect();
             if ids.is_empty() { HookState::First } else { HookState::Behind(ids) }
         }
@@ -158,8 +171,8 @@ impl Filter {
         Some(filter)
     }
 
-    fn ours(&self) -> bool {
-        self.bpf && self.name == NAME && HANDLES.contains(&self.handle)
+    fn of(&self, owner: Owner) -> bool {
+        self.bpf && self.name == owner.name && owner.handles.contains(&self.handle)
     }
 
     /// Whether every frame goes through this program and obeys it.
@@ -178,19 +191,22 @@ struct Place {
 }
 
 /// The best place there is, given what is on the hook.
-fn place(filters: &[Filter]) -> Option<Place> {
-    (1..=u16::MAX).find_map(|priority| {
+fn place(owner: Owner, filters: &[Filter]) -> Option<Place> {
+    let (best, worst) = owner.priorities;
+    (best..=worst).find_map(|priority| {
         let mut here = filters.iter().filter(|filter| filter.priority == priority).peekable();
         if let Some(first) = here.peek()
-            && first.ours()
+            && first.of(owner)
             && first.protocol == PROTOCOL_ALL
         {
             return Some(Place { priority, handle: first.handle, replace: true });
         }
         let here: Vec<&Filter> = here.collect();
         let usable = here.iter().all(|filter| filter.bpf && filter.protocol == PROTOCOL_ALL);
-        let free =
-            HANDLES.into_iter().find(|handle| usable && here.iter().all(|filter| filter.handle != *handle));
+        let free = owner
+            .handles
+            .into_iter()
+            .find(|handle| usable && here.iter().all(|filter| filter.handle != *handle));
         free.map(|handle| Place { priority, handle, replace: false })
     })
 }
@@ -198,13 +214,14 @@ fn place(filters: &[Filter]) -> Option<Place> {
 /// One hook of one interface, with a connection to ask about it.
 struct Device {
     connection: Connection,
+    owner: Owner,
     ifindex: u32,
     hook: Hook,
 }
 
 impl Device {
-    fn open(ifindex: u32, hook: Hook) -> io::Result<Self> {
-        Ok(Self { connection: Connection::open()?, ifindex, hook })
+    fn open(owner: Owner, ifindex: u32, hook: Hook) -> io::Result<Self> {
+        Ok(Self { connection: Connection::open()?, owner, ifindex, hook })
     }
 
     const fn parent(&self) -> u32 {
@@ -294,7 +311,8 @@ impl Device {
 
     fn attach(&mut self, program: BorrowedFd<'_>) -> io::Result<bool> {
         let filters = self.filters()?;
-        let Some(place) = place(&filters) else {
+        let owner = self.owner;
+        let Some(place) = place(owner, &filters) else {
             return Err(io::Error::other(format!(
                 "no filter priority is free on interface index {}: remove filters with `tc filter del`",
                 self.ifindex
@@ -305,12 +323,15 @@ impl Device {
         let request = self
             .filter(libc::RTM_NEWTFILTER, flags, place.handle, place.priority, PROTOCOL_ALL)
             .nested(TCA_OPTIONS, |options| {
-                options.number(TCA_BPF_FD, fd).text(TCA_BPF_NAME, NAME).number(TCA_BPF_FLAGS, ACT_DIRECT)
+                options
+                    .number(TCA_BPF_FD, fd)
+                    .text(TCA_BPF_NAME, owner.name)
+                    .number(TCA_BPF_FLAGS, ACT_DIRECT)
             });
         self.connection.ask(request)?;
-        let replaced = filters.iter().any(Filter::ours);
+        let replaced = filters.iter().any(|filter| filter.of(owner));
         let new = |filter: &Filter| (filter.priority, filter.handle) == (place.priority, place.handle);
-        self.remove(filters.iter().filter(|filter| filter.ours() && !new(filter)))?;
+        self.remove(filters.iter().filter(|filter| filter.of(owner) && !new(filter)))?;
         Ok(replaced)
     }
 
@@ -330,47 +351,4 @@ impl Device {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bpf(priority: u16, handle: u32, name: &[u8], program_id: u32) -> Filter {
-        let name = name.to_vec();
-        Filter { priority, protocol: PROTOCOL_ALL, handle, bpf: true, name, direct: true, program_id }
-    }
-
-    fn other(priority: u16) -> Filter {
-        Filter { priority, protocol: PROTOCOL_ALL, ..Filter::default() }
-    }
-
-    fn at(priority: u16, handle: u32, replace: bool) -> Option<Place> {
-        Some(Place { priority, handle, replace })
-    }
-
-    #[test]
-    fn the_best_place() {
-        let [a, b] = HANDLES;
-        let ours = |priority, handle| bpf(priority, handle, NAME, 7);
-        assert_eq!(place(&[]), at(1, a, false));
-        assert_eq!(place(&[ours(1, b), bpf(1, 1, b"x", 9)]), at(1, b, true), "first already");
-        assert_eq!(place(&[bpf(1, 1, b"x", 9), ours(1, a)]), at(1, b, false), "to the front");
-        assert_eq!(place(&[other(1)]), at(2, a, false), "another kind holds priority 1");
-        assert_eq!(place(&[other(1), ours(2, a)]), at(2, a, true), "already as far as we can get");
-        assert_eq!(place(&[ours(2, a)]), at(1, a, false), "priority 1 has become free");
-        assert_eq!(place(&[bpf(1, a, b"x", 9), bpf(1, b, b"x", 9)]), at(2, a, false), "foreign handles");
-        let ip_only = Filter { protocol: 8, ..ours(1, a) };
-        assert_eq!(place(&[ip_only]), at(2, a, false), "a priority has one protocol");
-    }
-
-    #[test]
-    fn standings() {
-        let ours = bpf(1, HANDLES[0], NAME, 7);
-        let foreign = bpf(1, 1, b"x", 9);
-        assert_eq!(standing(&[ours.clone(), foreign.clone()], 7), HookState::First);
-        assert_eq!(standing(&[other(1), foreign.clone(), ours.clone()], 7), HookState::Behind(vec![0, 9]));
-        assert_eq!(standing(std::slice::from_ref(&ours), 8), HookState::Missing, "another program");
-        let advisory = Filter { direct: false, ..ours.clone() };
-        assert_eq!(standing(&[advisory], 7), HookState::Missing, "its verdict is not the action");
-        assert_eq!(standing(&[Filter { protocol: 8, ..ours }], 7), HookState::Missing, "one protocol only");
-        assert_eq!(standing(&[foreign], 9), HookState::Missing, "not ours");
-    }
-}
+mod tests;

@@ -68,6 +68,25 @@ pub enum Error {
         /// Its index.
         ifindex: u32,
     },
+    /// Somebody else's XDP program is on the interface.
+    #[error(
+        "interface index {ifindex} has another XDP program already{}, and there is room for one only: `ip link set DEV xdp off` removes it, unless a program holds it by a link; the tc hook needs no such room",
+        named(program.as_ref())
+    )]
+    XdpBusy {
+        /// Its index.
+        ifindex: u32,
+        /// The program's id and name, where the kernel tells. The name may be empty.
+        program: Option<(u32, String)>,
+    },
+    /// Before 6.6 the shield stands at tc in our own network namespace only.
+    #[error(
+        "interface index {ifindex} is in another network namespace, and there the shield's tc hook needs Linux 6.6: use XDP, which has a generic mode for any interface, or the host's side of the pair"
+    )]
+    TcForeignNamespace {
+        /// Its index.
+        ifindex: u32,
+    },
     /// A system call failed.
     #[error("{what}: {source}")]
     System {
@@ -97,6 +116,14 @@ impl Error {
             Self::NoInterface { .. } => Some(libc::ENODEV),
             _ => None,
         }
+    }
+}
+
+fn named(program: Option<&(u32, String)>) -> String {
+    match program {
+        Some((id, name)) if name.is_empty() => format!(" (id {id})"),
+        Some((id, name)) => format!(" (\"{name}\", id {id})"),
+        None => String::new(),
     }
 }
 

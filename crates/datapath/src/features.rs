@@ -9,6 +9,8 @@ use crate::sys;
 pub struct Features {
     /// Programs attach to TCX (6.6); else to clsact.
     pub tcx: bool,
+    /// XDP programs can make SYN cookies and look at them (6.0, and a kernel that is built with SYN cookies).
+    pub syn_cookies: bool,
 }
 
 impl Features {
@@ -21,7 +23,7 @@ impl Features {
             Ok(_) => true,
             Err(error) => error.raw_os_error() == Some(libc::ENODEV),
         };
-        Self { tcx }
+        Self { tcx, syn_cookies: sys::has_syn_cookies() }
     }
 
     /// Whether this process may use what we need, told by a question that changes nothing.

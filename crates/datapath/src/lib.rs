@@ -17,6 +17,7 @@ mod features;
 mod namespace;
 mod object;
 mod pins;
+pub mod shield;
 mod sys;
 mod tables;
 mod test_run;
@@ -28,9 +29,12 @@ pub use expedite::Expedited;
 pub use features::{Features, possible_cpus};
 pub use namespace::Namespace;
 pub use object::{Datapath, Gate, Opened, ProgramReport, Settings};
-pub use sys::monotonic_ns;
+pub use sys::{give_memory_back, monotonic_ns};
 pub use tables::{Anchor, Tables};
 pub use test_run::{TestFrame, TestOutcome};
 
-/// The kernel programs as one ELF object.
+/// The shield's kernel programs as one ELF object.
+pub(crate) static SHIELD_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shield.o"));
+
+/// The gate's kernel programs as one ELF object.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.o"));

@@ -182,6 +182,11 @@ impl Datapath {
         self.primary
     }
 
+    /// The ring buffer of events.
+    pub(crate) fn events(&self) -> Result<BorrowedFd<'_>> {
+        table_fd(&self.maps, "EVENTS")
+    }
+
     pub(crate) const fn pins(&self) -> &Pins {
         &self.pins
     }
@@ -310,7 +315,7 @@ fn take_filters_off() -> Result<()> {
     let mut outcome = Ok(());
     for ifindex in Namespace::current()?.interfaces()? {
         for hook in [Hook::Ingress, Hook::Egress] {
-            let off = clsact::detach(ifindex, hook);
+            let off = clsact::detach(clsact::GATE, ifindex, hook);
             outcome = outcome.and(off.map_err(|source| Error::system("taking a filter off", source)));
         }
     }
@@ -355,7 +360,7 @@ fn take_events(ebpf: &mut Ebpf) -> Result<EventStream> {
 }
 
 /// Finds the reason at the bottom, and whether it is one of privileges.
-fn load_error(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(crate) fn load_error(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(current) = cause {
         if let Some(io) = current.downcast_ref::<std::io::Error>()

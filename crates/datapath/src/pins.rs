@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use portcullis_abi::ABI_VERSION;
+use portcullis_abi::shield::SHIELD_VERSION;
 use rustix::fs::statfs;
 
 use crate::error::{Error, Result};
@@ -45,7 +46,24 @@ pub struct Pins {
 impl Pins {
     /// Makes the directories where they are missing.
     pub fn open(base: &Path) -> Result<Self> {
-        let pins = Self::of_version(base, ABI_VERSION);
+        Self::make(base, Self::of_version(base, ABI_VERSION))
+    }
+
+    /// The same for the shield, which has a life of its own.
+    pub fn open_shield(base: &Path) -> Result<Self> {
+        Self::make(base, Self::of_shield(base))
+    }
+
+    /// Whether there are any of the shield.
+    pub fn has_shield(base: &Path) -> bool {
+        Self::of_shield(base).base.exists()
+    }
+
+    fn of_shield(base: &Path) -> Self {
+        Self { base: base.join(format!("shield-v{SHIELD_VERSION}")) }
+    }
+
+    fn make(base: &Path, pins: Self) -> Result<Self> {
         let parent = base.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
         let magic =
             statfs(parent).map_err(|error| Error::system(parent.display().to_string(), error.into()))?;

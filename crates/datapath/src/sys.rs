@@ -13,10 +13,17 @@ use std::path::Path;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 mod array;
+mod btf;
+mod lines;
 mod os;
+mod xdp;
 
 pub use array::MappedArray;
-pub use os::{duplicate, enter_netns, inode, monotonic_ns, watch};
+pub use lines::{Length, MappedLines, put_inner};
+pub use os::{duplicate, enter_netns, give_memory_back, inode, monotonic_ns, watch};
+pub use xdp::{
+    XdpMode, has_syn_cookies, link_create_last, link_create_xdp, link_detach, program_by_id, test_run_live,
+};
 
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;

@@ -21,6 +21,9 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// The file name of the object that [`build`] leaves in its output directory.
 pub const OBJECT: &str = "portcullis.o";
 
+/// The object of the shield's programs, beside it.
+pub const SHIELD_OBJECT: &str = "shield.o";
+
 /// A feature of the target: one load for an unaligned word instead of a load per byte. The kernel allows such loads
 /// from packets on every machine with efficient unaligned access (x86-64, arm64).
 const MISALIGNED: &str = "allows-misaligned-mem-access";
@@ -33,7 +36,8 @@ pub const INPUTS: [&str; 5] =
 pub const VARIABLES: [&str; 3] =
     ["PORTCULLIS_EBPF_RUSTC", "PORTCULLIS_EBPF_MISALIGNED", "PORTCULLIS_EBPF_TARGET_DIR"];
 
-/// Builds the kernel programs and returns the path of the object, `out_dir/portcullis.o`.
+/// Builds the kernel programs and returns the path of the gate's object, `out_dir/portcullis.o`; the shield's is
+/// beside it.
 ///
 /// Intermediate files go to [`target_dir`].
 pub fn build(workspace_root: &Path, out_dir: &Path) -> Result<PathBuf> {
@@ -43,7 +47,7 @@ pub fn build(workspace_root: &Path, out_dir: &Path) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     let linker = find_linker()?;
     let target_dir = target_dir(workspace_root);
-    let built = target_dir.join(TARGET).join("release").join("portcullis-ebpf");
+    let built = target_dir.join(TARGET).join("release");
 
     let status = cargo(&toolchain, &linker, workspace_root, &target_dir).status().with_context(|| {
         format!("cannot start {} to build the kernel programs", toolchain.cargo.display())
@@ -51,7 +55,8 @@ pub fn build(workspace_root: &Path, out_dir: &Path) -> Result<PathBuf> {
     if !status.success() {
         bail!("building the kernel programs with {toolchain} failed ({status}); its messages are above");
     }
-    copy_if_changed(&built, &object)?;
+    copy_if_changed(&built.join("portcullis-shield"), &out_dir.join(SHIELD_OBJECT))?;
+    copy_if_changed(&built.join("portcullis-ebpf"), &object)?;
     Ok(object)
 }
 
@@ -74,7 +79,7 @@ fn cargo(toolchain: &Toolchain, linker: &Path, workspace_root: &Path, target_dir
     }
     command
         .current_dir(workspace_root)
-        .args(["build", "--package", "portcullis-ebpf", "--bin", "portcullis-ebpf", "--release"])
+        .args(["build", "--package", "portcullis-ebpf", "--bins", "--release"])
         .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(target_dir)
         .env("RUSTC", &toolchain.rustc)

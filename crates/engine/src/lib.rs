@@ -14,6 +14,7 @@
 pub mod gate;
 pub mod header;
 mod packet;
+pub mod shield;
 mod tables;
 mod verdict;
 

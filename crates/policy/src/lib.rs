@@ -19,6 +19,7 @@ mod generate;
 pub mod guard;
 pub mod model;
 pub mod reference;
+pub mod shield;
 pub mod span;
 pub mod validate;
 mod words;

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use portcullis_abi::Allow;
 use thiserror::Error;
 
-use crate::api::{ActionOutcome, MapState, SourceState};
+use crate::api::{
+    ActionOutcome, EntryAction, EntryProtocol, FragmentMatch, Hook, MapState, PlaceState, RuleAction,
+    SourceState, XdpMode,
+};
 use crate::guard::{Response, Termination};
 use crate::model::{Direction, InterfaceRef, Mode, Owner, Permission, UnboundPolicy};
 
@@ -111,6 +114,14 @@ words!(
     NoNetwork = "no-network",
     NotProtectable = "not-protectable",
 );
+
+words!(EntryAction, "action of an entry", Block = "block", Allow = "allow");
+words!(EntryProtocol, "protocol of an entry", Tcp = "tcp", Udp = "udp", Icmp = "icmp", Other = "other");
+words!(RuleAction, "action", Drop = "drop", Pass = "pass", Limit = "limit", Log = "log");
+words!(FragmentMatch, "kind of fragments", Any = "any", First = "first", Later = "later", None = "none");
+words!(Hook, "hook", Xdp = "xdp", Tc = "tc");
+words!(XdpMode, "XDP mode", Native = "native", Generic = "generic");
+words!(PlaceState, "state of a place", Active = "active", Waiting = "waiting", Failed = "failed");
 
 impl Permission {
     /// The bit in [`portcullis_abi::Endpoint::allow`].

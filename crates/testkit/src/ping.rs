@@ -52,8 +52,17 @@ pub struct PingStream {
 impl PingStream {
     /// Starts it.
     pub fn start(namespace: &Namespace, address: &str) -> Result<Self> {
+        Self::start_with(namespace, &[], address)
+    }
+
+    /// The same from one of several addresses.
+    pub fn start_from(namespace: &Namespace, source: &str, address: &str) -> Result<Self> {
+        Self::start_with(namespace, &["-I", source], address)
+    }
+
+    fn start_with(namespace: &Namespace, further: &[&str], address: &str) -> Result<Self> {
         let mut command = namespace.command("ping");
-        command.args(["-n", "-q", "-i", "0.01", address]);
+        command.args(["-n", "-q", "-i", "0.01"]).args(further).arg(address);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         Ok(Self { process: Process::spawn(&mut command)? })
     }

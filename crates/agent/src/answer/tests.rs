@@ -22,6 +22,7 @@ pub(super) fn frame(endpoint: &str, n: u64) -> DropRecord {
         netns: 1,
         reason: "spoofed-ipv4".into(),
         verdict: "dropped".into(),
+        rule: None,
         claimed: Claimed::default(),
         bound: vec![],
         sender: Sender::default(),

@@ -21,10 +21,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Shared;
 use crate::control::Control;
+use crate::shield::Signs;
 
 /// The registry; it holds no counts.
 pub(super) struct Metrics(Registry);
@@ -72,6 +74,9 @@ impl Collector for Snapshot {
         actions(&mut encoder, &self.control.actions())?;
         let status = self.control.summary();
         sources(&mut encoder, &status.sources)?;
+        if let Some(shield) = self.control.shield() {
+            shield_counts(&mut encoder, &shield.signs())?;
+        }
         agent(&mut encoder, &status)
     }
 }
@@ -192,6 +197,23 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceStatus]) -> fmt
         gauge(&mut metric, &[("source", source.name.as_str())], u64::from(source.containers))?;
     }
     Ok(())
+}
+
+fn shield_counts(encoder: &mut DescriptorEncoder<'_>, signs: &Signs) -> fmt::Result {
+    let help = "Entries of the shield's blocklist, of all sources.";
+    let metric = encoder.encode_descriptor("blocklist_entries", help, None, MetricType::Gauge)?;
+    ConstGauge::new(i64::try_from(signs.entries).unwrap_or(i64::MAX)).encode(metric)?;
+    let help = "Places where the shield stands now.";
+    let metric = encoder.encode_descriptor("shield_places", help, None, MetricType::Gauge)?;
+    ConstGauge::new(i64::try_from(signs.places.len()).unwrap_or(i64::MAX)).encode(metric)?;
+    let help = "Frames that the shield has dropped, by reason.";
+    let mut metric = encoder.encode_descriptor("shield_dropped_packets", help, None, MetricType::Counter)?;
+    for (reason, packets) in &signs.counters.reasons {
+        counter(&mut metric, &[("reason", reason.as_str())], *packets)?;
+    }
+    let help = "Bytes of these frames, from the Ethernet header on.";
+    let metric = encoder.encode_descriptor("shield_dropped_bytes", help, None, MetricType::Counter)?;
+    ConstCounter::new(signs.counters.dropped.bytes).encode(metric)
 }
 
 fn agent(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {

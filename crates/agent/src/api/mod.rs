@@ -15,6 +15,7 @@ mod peers;
 mod policies;
 mod problem;
 mod serve;
+mod shield;
 mod system;
 mod tcp;
 mod unix;
@@ -33,18 +34,23 @@ pub use openapi::document;
 pub use peers::{Peers, peer_router, serve_peers};
 pub use portcullis_web::{BODY_LIMIT_BYTES, MAX_CONNECTIONS, PROBLEM_JSON, Refusal};
 pub use serve::ServeError;
-pub use system::Applied;
+pub use system::{Applied, Confirmed};
 pub use tcp::{TcpEndpoint, Token, serve_tcp};
 pub use unix::{UnixEndpoint, serve_unix};
 
 /// The most event streams at once: followers must not use up the connections that commands need.
 pub const MAX_STREAMS: usize = 64;
 
+/// Lists that are imported at once: each holds a thread, and its entries.
+const MAX_UPLOADS: usize = 2;
+
 /// What every handler has at hand.
 struct App {
     control: Arc<dyn Control>,
     metrics: metrics::Metrics,
     streams: Arc<Semaphore>,
+    /// Lists that are being imported.
+    uploads: Semaphore,
 }
 
 impl App {
@@ -53,6 +59,7 @@ impl App {
             metrics: metrics::Metrics::new(Arc::clone(&control)),
             control,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            uploads: Semaphore::new(MAX_UPLOADS),
         })
     }
 }
@@ -82,6 +89,8 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/api/v1/drops", get(events::drops))
         .route("/api/v1/actions", get(events::actions))
         .route("/api/v1/state", get(system::state).put(system::apply))
+        .route("/api/v1/state/confirm", post(system::confirm))
+        .merge(shield::routes())
         .route("/openapi.json", get(openapi::serve))
         .route("/metrics", get(metrics::serve))
         .route("/healthz", get(system::healthz))

@@ -64,7 +64,7 @@ impl Core {
             config,
             datapath: opened.datapath,
             tables: opened.tables,
-            store,
+            store: Arc::new(store),
             bus,
             entries: BTreeMap::new(),
             names_by_id: HashMap::new(),

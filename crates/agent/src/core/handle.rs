@@ -1,7 +1,7 @@
 //! The core behind a lock, as the API and the agent's tasks see it.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use portcullis_datapath::EventStream;
 use portcullis_inventory::{Change, Netns};
@@ -19,7 +19,9 @@ use super::{Core, Entry, Offence};
 use crate::answer::{Case, Hands, Trip};
 use crate::bus::Bus;
 use crate::config::Config;
+use crate::confirm::Confirmation;
 use crate::control::{BindOptions, Control, Fault, Outcome};
+use crate::shield::Shield;
 use crate::store::Sentence;
 
 /// What an event needs to know of the endpoint that caused it.
@@ -42,6 +44,9 @@ pub struct Suspect {
 pub struct Agent {
     core: Mutex<Core>,
     bus: Arc<Bus>,
+    /// Set once, when it has been taken up.
+    shield: OnceLock<Arc<Shield>>,
+    confirmation: OnceLock<Arc<Confirmation>>,
 }
 
 impl Agent {
@@ -49,7 +54,23 @@ impl Agent {
     pub fn start(config: Config) -> Result<(Arc<Self>, EventStream), StartError> {
         let bus = Arc::new(Bus::new(config.events.history));
         let (core, events) = Core::start(config, Arc::clone(&bus))?;
-        Ok((Arc::new(Self { core: Mutex::new(core), bus }), events))
+        Ok((
+            Arc::new(Self {
+                core: Mutex::new(core),
+                bus,
+                shield: OnceLock::new(),
+                confirmation: OnceLock::new(),
+            }),
+            events,
+        ))
+    }
+
+    /// Takes up the shield; what stands goes on meanwhile.
+    pub fn start_shield(self: &Arc<Self>) -> Result<Arc<Shield>, Fault> {
+        let shield = Arc::new(Shield::start(Arc::clone(self))?);
+        let confirmation = Arc::new(Confirmation::load(self.store(), Arc::clone(&self.bus))?);
+        self.confirmation.get_or_init(|| confirmation);
+        Ok(Arc::clone(self.shield.get_or_init(|| shield)))
     }
 
     /// Where events go.
@@ -162,7 +183,7 @@ impl Agent {
         self.core().learn_one_again(name);
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         // A panic elsewhere leaves the kernel side as it was; going on is safer than stopping.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,6 +283,10 @@ impl Control for Agent {
         self.core().quarantine(id_or_name, sentence)
     }
 
+    fn shield(&self) -> Option<Arc<Shield>> {
+        self.shield.get().cloned()
+    }
+
     fn map(&self) -> ContainerMap {
         self.core().map()
     }
@@ -295,11 +320,30 @@ impl Control for Agent {
     }
 
     fn state(&self) -> State {
-        self.core().state()
+        let state = self.core().state();
+        State { shield: self.shield.get().map(|shield| shield.section()).unwrap_or_default(), ..state }
     }
 
-    fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault> {
-        self.core().apply_state(state)
+    fn apply(&self, mut state: State, force: bool) -> Result<(u32, u32, u32), Fault> {
+        let section = std::mem::take(&mut state.shield);
+        let before = self.core().state();
+        let gate = self.core().apply_state(state)?;
+        let shield = match self.shield.get() {
+            Some(shield) => shield.apply(section, force),
+            None if section.is_empty() => Ok((0, 0, 0)),
+            None => Err(Fault::Failed("this agent has no shield".to_owned())),
+        };
+        match shield {
+            Ok(shield) => Ok((gate.0 + shield.0, gate.1 + shield.1, gate.2 + shield.2)),
+            Err(fault) => {
+                self.core().apply_state(before)?;
+                Err(fault)
+            }
+        }
+    }
+
+    fn confirmation(&self) -> Option<Arc<Confirmation>> {
+        self.confirmation.get().cloned()
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {

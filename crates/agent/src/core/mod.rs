@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 mod change;
+mod doorstep;
 mod follow;
 mod handle;
 mod indices;
@@ -39,10 +40,12 @@ use portcullis_policy::model::Owner;
 
 pub use adopt::StartError;
 pub(crate) use adopt::settings;
+pub use doorstep::Doorstep;
 pub use handle::{Agent, Suspect};
 pub(crate) use restore::KUBERNETES;
 pub(crate) use restore::named_sources;
 pub use tripped::Offence;
+pub(crate) use view::counted as counters_view;
 
 use crate::answer::Sentences;
 use crate::bus::Bus;
@@ -59,7 +62,7 @@ pub struct Core {
     config: Config,
     datapath: Datapath,
     tables: Tables,
-    store: Store,
+    store: Arc<Store>,
     bus: Arc<Bus>,
     entries: BTreeMap<String, Entry>,
     names_by_id: HashMap<String, String>,

@@ -126,7 +126,7 @@ impl Core {
             .filter(|policy| self.policy_owner(&policy.name) == Owner::Api)
             .cloned()
             .collect();
-        State { endpoints, policies }
+        State { endpoints, policies, ..State::default() }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -347,7 +347,7 @@ fn message(entry: &Entry) -> Option<String> {
     }
 }
 
-fn counted(counters: &KernelCounters) -> Counters {
+pub(crate) fn counted(counters: &KernelCounters) -> Counters {
     let count = |count: &portcullis_abi::Count| Count { packets: count.packets, bytes: count.bytes };
     Counters {
         allowed: count(&counters.allowed),

@@ -117,6 +117,9 @@ impl Decoding<'_> {
 
     /// What an IP packet carries; `offset` in units of 8 bytes.
     fn upper(&mut self, number: u8, offset: u16, more: bool) {
+        if self.depth == 0 {
+            self.decoded.protocol = Some(number);
+        }
         if offset != 0 {
             let at = u32::from(offset) * 8;
             return match protocol_name(number) {

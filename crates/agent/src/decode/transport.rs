@@ -18,6 +18,7 @@ impl Decoding<'_> {
     pub(super) fn tcp(&mut self) {
         let Some(start) = self.rest.look::<TcpStart>() else { return self.ports_of_a_stump("TCP") };
         let (source, destination) = ports(&start[TCP_PORTS]);
+        self.note_ports(source, destination);
         let flags: String =
             [(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, '.'), (32, 'U'), (64, 'E'), (128, 'W')]
                 .into_iter()
@@ -29,6 +30,12 @@ impl Decoding<'_> {
         let header_len = usize::from(start[TCP_FLAGS - 1] >> 4) * 4;
         if header_len < 20 || header_len > self.rest.len() {
             self.say(format_args!("[bad header length {header_len}]"));
+        }
+    }
+
+    fn note_ports(&mut self, source: u16, destination: u16) {
+        if self.depth == 0 {
+            self.decoded.ports = Some((source, destination));
         }
     }
 
@@ -46,6 +53,7 @@ impl Decoding<'_> {
     pub(super) fn udp(&mut self) {
         let Some(header) = self.rest.take::<Udp>() else { return self.ports_of_a_stump("UDP") };
         let (source, destination) = (be16(header.source), be16(header.destination));
+        self.note_ports(source, destination);
         self.say(format_args!("UDP {source} > {destination}"));
         match (source, destination) {
             (_, port) if VXLAN.contains(&port) => self.vxlan(),

@@ -70,11 +70,11 @@ struct Versioned {
     version: u32,
 }
 
-fn encode<T: Serialize>(is: &T) -> Result<Vec<u8>, RecordError> {
+pub(super) fn encode<T: Serialize>(is: &T) -> Result<Vec<u8>, RecordError> {
     serde_json::to_vec(&Written { version: VERSION, is }).map_err(|e| RecordError::Unreadable(e.to_string()))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
     let unreadable = |e: serde_json::Error| RecordError::Unreadable(e.to_string());
     let Versioned { version } = serde_json::from_slice(bytes).map_err(unreadable)?;
     if version > VERSION {

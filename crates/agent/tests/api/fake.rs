@@ -115,6 +115,7 @@ pub fn drop_of(endpoint: &str, reason: &str) -> Event {
         netns: 4_026_531_840,
         reason: reason.into(),
         verdict: "dropped".into(),
+        rule: None,
         claimed: Claimed { mac: None, address: Some("10.0.0.3".into()) },
         bound: vec!["10.0.0.2".into()],
         sender: Sender::default(),
@@ -247,11 +248,11 @@ impl Control for Fake {
     fn state(&self) -> State {
         State {
             endpoints: self.endpoints.lock().unwrap().keys().map(|name| spec(name)).collect(),
-            policies: vec![],
+            ..State::default()
         }
     }
 
-    fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault> {
+    fn apply(&self, state: State, _force: bool) -> Result<(u32, u32, u32), Fault> {
         if state.endpoints.iter().any(|spec| spec.name == "rival") {
             return Err(Fault::Conflict("10.0.0.2 is wanted twice".into()));
         }

@@ -78,7 +78,7 @@ async fn openapi_tells_the_truth() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 25);
+    assert_eq!(operations, 49);
 }
 
 fn counted() -> std::sync::Arc<Fake> {

@@ -181,12 +181,12 @@ async fn quarantine_is_put_posted_and_deleted() {
 async fn a_state_is_applied_whole_or_not_at_all() {
     let fake = Fake::with(&["old"]);
     let api = api(&fake);
-    let state = State { endpoints: vec![spec("a"), spec("b")], policies: vec![] };
+    let state = State { endpoints: vec![spec("a"), spec("b")], ..State::default() };
     let (status, body) = call(&api, Method::PUT, "/api/v1/state", to_string(&state).unwrap()).await;
     assert_eq!(status, StatusCode::OK);
     let applied: Applied = from_value(body).unwrap();
     assert_eq!(applied, Applied { created: 2, updated: 0, removed: 1 });
-    let state = State { endpoints: vec![spec("c"), spec("rival")], policies: vec![] };
+    let state = State { endpoints: vec![spec("c"), spec("rival")], ..State::default() };
     refused(&api, Method::PUT, "/api/v1/state", to_string(&state).unwrap(), 409, "conflict").await;
     refused(&api, Method::PUT, "/api/v1/state", r#"{"endpoints":[]}"#, 422, "invalid").await;
     assert_eq!(fake.endpoints().len(), 2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use portcullis_abi::DropReason;
 use portcullis_cni::install::OnAgentDown;
-use portcullis_policy::api::MapState;
+use portcullis_policy::api::{EntryProtocol, FragmentMatch, Hook, MapState, RuleAction, XdpMode};
 use portcullis_policy::guard::{Response, Termination};
 use portcullis_policy::model::{Direction, Mode, Owner, Permission, UnboundPolicy};
 use serde::de::DeserializeOwned;
@@ -19,6 +19,33 @@ where
 {
     PossibleValuesParser::new(words).try_map(|text| T::deserialize(StringDeserializer::<Error>::new(text)))
 }
+
+/// One of the words of a type.
+pub fn of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static + Words,
+{
+    PossibleValuesParser::new(T::words())
+        .try_map(|text| T::deserialize(StringDeserializer::<Error>::new(text)))
+}
+
+/// A type that is one of a few words.
+pub trait Words {
+    /// The words.
+    fn words() -> Vec<&'static str>;
+}
+
+macro_rules! words {
+    ($($type:ident),+) => {$(
+        impl Words for $type {
+            fn words() -> Vec<&'static str> {
+                Self::ALL.iter().map(|word| word.name()).collect()
+            }
+        }
+    )+};
+}
+
+words!(EntryProtocol, FragmentMatch, Hook, RuleAction, XdpMode);
 
 /// A mode.
 pub fn mode() -> impl TypedValueParser<Value = Mode> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use portcullis_policy::api::Event;
+use portcullis_policy::api::{Event, PacketRecord};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
@@ -15,6 +15,8 @@ use super::ClientError;
 pub enum Received {
     /// An event.
     Event(Event),
+    /// A packet of the monitor.
+    Packet(Box<PacketRecord>),
     /// So many were lost, because this reader was too slow.
     Lost(u64),
 }
@@ -76,6 +78,9 @@ impl Message {
             "drop" | "notice" | "action" => {
                 serde_json::from_str(&self.data).map(|event| Some(Received::Event(event))).map_err(strange)
             }
+            "packet" => serde_json::from_str(&self.data)
+                .map(|packet| Some(Received::Packet(Box::new(packet))))
+                .map_err(strange),
             "lost" => serde_json::from_str(&self.data)
                 .map(|Lost { lost }| Some(Received::Lost(lost)))
                 .map_err(strange),

@@ -93,6 +93,7 @@ fn follow(
     while let Some(received) = stream.next()? {
         let event = match received {
             Received::Event(event) => event,
+            Received::Packet(_) => continue,
             Received::Lost(lost) => {
                 failure::say(&format!(
                     "{lost} events were lost: this reader was too slow (counters have them all)"

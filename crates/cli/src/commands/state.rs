@@ -8,7 +8,7 @@ use portcullis_policy::api::State;
 
 use crate::args::ApplyArgs;
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
+use crate::failure::{self, Exit, Failure};
 
 mod changes;
 
@@ -23,10 +23,25 @@ pub fn apply(context: &mut Context, args: &ApplyArgs) -> Result<Exit> {
         context.object(&changes, |_, _| changes.to_string())?;
         return Ok(Exit::Done);
     }
-    let done = client.apply(&state)?;
+    let done = client.apply(&state, args.force, args.confirm_within)?;
     context.object(&done, |_, _| {
         format!("applied: {} created, {} updated, {} removed\n", done.created, done.updated, done.removed)
     })?;
+    if let Some(within) = args.confirm_within {
+        failure::say(&format!(
+            "the state before is back in {within} unless you confirm that you still get in: portcullis confirm"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Has the last change stay.
+pub fn confirm(context: &mut Context) -> Result<Exit> {
+    let confirmed = context.client()?.confirm()?;
+    if !confirmed.confirmed {
+        return Err(Failure::not_found("no change waits for a confirmation".to_owned()));
+    }
+    context.object(&confirmed, |_, _| "confirmed: the last change stays\n".to_owned())?;
     Ok(Exit::Done)
 }
 

@@ -225,7 +225,7 @@ impl Control for Core {
 
     fn state(&self) -> State {
         let policies = self.policies.lock().unwrap().iter().map(|view| view.policy.clone()).collect();
-        State { endpoints: self.specs.lock().unwrap().clone(), policies }
+        State { endpoints: self.specs.lock().unwrap().clone(), policies, ..State::default() }
     }
 
     fn policies(&self) -> Vec<PolicyView> {
@@ -258,7 +258,7 @@ impl Control for Core {
             .ok_or_else(|| Fault::NotFound(format!("there is no policy {name:?}")))
     }
 
-    fn apply(&self, state: State) -> Result<(u32, u32, u32), Fault> {
+    fn apply(&self, state: State, _force: bool) -> Result<(u32, u32, u32), Fault> {
         let mut specs = self.specs.lock().unwrap();
         let kept = specs.iter().filter(|old| state.endpoints.iter().any(|new| new.name == old.name)).count();
         let counts = (state.endpoints.len() - kept, kept, specs.len() - kept);

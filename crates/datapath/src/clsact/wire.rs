@@ -11,6 +11,8 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
+/// Length of `struct ifinfomsg`.
+pub const LINK_LENGTH: usize = 16;
 /// Without the flags in the upper bits of an attribute's type: nested, network byte order.
 const TYPE_MASK: u16 = 0x3fff;
 /// The kernel's own words in a refusal (`NLMSGERR_ATTR_MSG`).
@@ -51,6 +53,16 @@ impl Request {
         for field in [tcm.ifindex, tcm.handle, tcm.parent, tcm.info] {
             bytes.extend_from_slice(&field.to_ne_bytes());
         }
+        Self(bytes)
+    }
+
+    /// What is there to know about an interface.
+    pub fn about_link(ifindex: u32) -> Self {
+        // `struct ifinfomsg`.
+        let mut bytes = vec![0; HEADER + LINK_LENGTH];
+        bytes[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
+        bytes[HEADER + 4..HEADER + 8].copy_from_slice(&ifindex.to_ne_bytes());
         Self(bytes)
     }
 

@@ -30,7 +30,7 @@ const WINDOW: usize = 64 << 10;
 
 /// A mapped part.
 #[derive(Debug)]
-struct Window {
+pub(super) struct Window {
     base: NonNull<u8>,
     len_bytes: usize,
 }
@@ -41,7 +41,14 @@ unsafe impl Send for Window {}
 unsafe impl Sync for Window {}
 
 impl Window {
-    fn map(map: BorrowedFd<'_>, offset: usize, len_bytes: usize) -> io::Result<Self> {
+    /// Where an offset within it is.
+    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset < self.len_bytes);
+        // SAFETY: callers keep to the length that they asked for.
+        unsafe { self.base.add(offset) }
+    }
+
+    pub(super) fn map(map: BorrowedFd<'_>, offset: usize, len_bytes: usize) -> io::Result<Self> {
         let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a fresh shared mapping at an address of the kernel's choice; no memory of ours
         // is affected. The kernel checks offset and length against the map.

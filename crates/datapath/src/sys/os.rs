@@ -47,3 +47,26 @@ pub fn inode(namespace: impl AsFd) -> io::Result<u32> {
     let stat = rustix::fs::fstat(namespace)?;
     u32::try_from(stat.st_ino).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
+
+/// Has the allocator give back what is freed, for as long as the process lives: one arena, so that threads leave none
+/// behind, and blocks from 128 KiB on from the kernel and to it. Loading programs and compiling tables takes tens of
+/// megabytes for a moment.
+///
+/// To be called once, before there are further threads.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE_BYTES: libc::c_int = 128 << 10;
+        let settings = [
+            (libc::M_ARENA_MAX, 1),
+            // Set by hand, it does not grow with what is freed.
+            (libc::M_MMAP_THRESHOLD, LARGE_BYTES),
+            (libc::M_TRIM_THRESHOLD, LARGE_BYTES),
+        ];
+        for (setting, value) in settings {
+            // SAFETY: a call with two numbers, which changes when memory is given back and nothing else (mallopt(3)). One that is
+            // refused leaves the allocator as it was.
+            unsafe { libc::mallopt(setting, value) };
+        }
+    }
+}

@@ -89,8 +89,11 @@ pub struct DropRecord {
     pub netns: u32,
     /// Reason.
     pub reason: String,
-    /// `dropped`, or `audited` where the frame passed.
+    /// `dropped`, `audited` where the frame passed, or `logged` where a rule of the shield reports it.
     pub verdict: String,
+    /// The shield's rule behind it, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<String>,
     /// What the frame claimed.
     pub claimed: Claimed,
     /// What is bound: addresses and MACs.

@@ -5,6 +5,8 @@ mod cni;
 mod endpoint;
 mod event;
 mod map;
+pub(crate) mod prefix;
+mod shield;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,7 @@ pub use cni::{CniAttachment, CniGarbage, CniValid};
 pub use endpoint::{Count, Counters, Endpoint, EndpointPatch, EndpointState, Interface};
 pub use event::{Action, ActionOutcome, Claimed, DropRecord, Event, Notice, Sender};
 pub use map::{ContainerMap, MapRow, MapState};
+pub use shield::*;
 pub use status::{Coverage, CoverageRow, EndpointTotals, SourceState, SourceStatus, Status};
 
 use crate::guard::GatePolicy;
@@ -33,6 +36,9 @@ pub struct State {
     /// Gate policies.
     #[serde(default, rename = "policy", skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<GatePolicy>,
+    /// The shield's part.
+    #[serde(default, skip_serializing_if = "ShieldSection::is_empty")]
+    pub shield: ShieldSection,
 }
 
 /// A gate policy as it is.

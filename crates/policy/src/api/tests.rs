@@ -102,7 +102,7 @@ fn full() -> State {
         release_after: Some(Span::from_secs(600)),
         dry_run: Some(true),
     };
-    State { endpoints: vec![web, lo], policies: vec![policy] }
+    State { endpoints: vec![web, lo], policies: vec![policy], ..State::default() }
 }
 
 #[test]

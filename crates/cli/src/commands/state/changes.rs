@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
-use portcullis_policy::api::{Endpoint, PolicyView, State};
+use portcullis_policy::api::{
+    BlocklistEntry, Endpoint, PlaceSpec, PolicyView, RuleSpec, ShieldSection, State,
+};
 use portcullis_policy::guard::Policies;
 use portcullis_policy::model::Owner;
 use serde::Serialize;
@@ -17,6 +19,10 @@ use crate::output::clean;
 pub struct Changes {
     endpoints: Kind,
     policies: Kind,
+    places: Kind,
+    rules: Kind,
+    entries: Kind,
+    guard: Kind,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,9 +50,57 @@ impl Changes {
         let endpoints = kind("endpoint", specs, &before, &owners)?;
         let owners = policies.iter().map(|view| (view.policy.name.as_str(), view.owner)).collect();
         let before = policies.iter().map(|view| (view.policy.name.as_str(), &view.policy)).collect();
-        let wanted = wanted.policies.iter().map(|policy| (policy.name.as_str(), policy));
-        Ok(Self { endpoints, policies: kind("policy", wanted, &before, &owners)? })
+        let named = wanted.policies.iter().map(|policy| (policy.name.as_str(), policy));
+        let policies = kind("policy", named, &before, &owners)?;
+        let (wanted, there) = (&wanted.shield, &there.shield);
+        wanted
+            .rules
+            .iter()
+            .try_for_each(|rule| rule.rule().map(drop))
+            .map_err(|error| invalid(error.to_string()))?;
+        let guard =
+            |section: &ShieldSection| section.guard.clone().map(|guard| ("flood guard".to_owned(), guard));
+        Ok(Self {
+            endpoints,
+            policies,
+            places: ours(wanted.places.iter().map(by_place), there.places.iter().map(by_place)),
+            rules: ours(wanted.rules.iter().map(by_name), there.rules.iter().map(by_name)),
+            entries: ours(wanted.entries.iter().map(by_prefix), there.entries.iter().map(by_prefix)),
+            guard: ours(guard(wanted).into_iter(), guard(there).into_iter()),
+        })
     }
+}
+
+fn by_place(place: &PlaceSpec) -> (String, PlaceSpec) {
+    let texts = [&place.container, &place.netns, &place.interface].into_iter().flatten().cloned();
+    let hook = place.hook.map(|hook| hook.to_string());
+    (texts.chain(hook).collect::<Vec<_>>().join(":"), place.clone())
+}
+
+fn by_name(rule: &RuleSpec) -> (String, RuleSpec) {
+    (rule.name.clone(), rule.clone())
+}
+
+fn by_prefix(entry: &BlocklistEntry) -> (String, BlocklistEntry) {
+    (format!("{} {}", entry.action, entry.prefix), entry.clone())
+}
+
+/// The same of what has no other owner.
+fn ours<T: PartialEq>(
+    wanted: impl Iterator<Item = (String, T)>,
+    there: impl Iterator<Item = (String, T)>,
+) -> Kind {
+    let mut left: BTreeMap<String, T> = there.collect();
+    let mut kind = Kind::default();
+    for (name, wanted) in wanted {
+        match left.remove(&name) {
+            None => kind.created.push(name),
+            Some(before) if before != wanted => kind.updated.push(name),
+            Some(_) => {}
+        }
+    }
+    kind.removed = left.into_keys().collect();
+    kind
 }
 
 fn kind<'a, T: PartialEq>(
@@ -78,7 +132,15 @@ fn kind<'a, T: PartialEq>(
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut counts = [0; 3];
-        for (what, kind) in [("endpoint", &self.endpoints), ("policy", &self.policies)] {
+        let kinds = [
+            ("endpoint", &self.endpoints),
+            ("policy", &self.policies),
+            ("place", &self.places),
+            ("rule", &self.rules),
+            ("entry", &self.entries),
+            ("guard", &self.guard),
+        ];
+        for (what, kind) in kinds {
             let lists = [("create", &kind.created), ("update", &kind.updated), ("remove", &kind.removed)];
             for ((verb, names), count) in lists.into_iter().zip(&mut counts) {
                 *count += names.len();
@@ -114,12 +176,13 @@ mod tests {
 
     #[test]
     fn what_would_change_is_named() {
-        let there = State { endpoints: vec![endpoint("web-1"), endpoint("db")], policies: vec![] };
+        let there = State { endpoints: vec![endpoint("web-1"), endpoint("db")], ..State::default() };
         let policies =
             [policy("same", Owner::Api, 3), policy("other", Owner::Api, 3), policy("f", Owner::File, 3)];
         let wanted = State {
             endpoints: vec![endpoint("web-1"), endpoint("new")],
             policies: vec![policies[0].policy.clone(), policy("other", Owner::Api, 4).policy],
+            ..State::default()
         };
         let changes = Changes::between(&wanted, &there, &fixture::endpoints(), &policies).unwrap();
         assert_eq!(
