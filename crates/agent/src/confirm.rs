@@ -77,6 +77,13 @@ impl Confirmation {
         Ok(true)
     }
 
+    /// Nothing waits any more: the change was not made after all.
+    pub fn cancel(&self) -> Result<(), Fault> {
+        self.keep(None)?;
+        *self.pending() = None;
+        Ok(())
+    }
+
     /// Takes back what nobody has confirmed in time.
     pub fn check(&self, control: &dyn Control) {
         let due = self.pending().clone().filter(|pending| pending.until <= Timestamp::now());

@@ -18,6 +18,7 @@ pub mod monitor;
 pub mod netns;
 pub mod peer;
 pub mod process;
+pub mod reach;
 pub mod route;
 mod survey;
 #[allow(unsafe_code)]

@@ -51,6 +51,9 @@ pub struct GuardConfig {
     pub cookies: u32,
 }
 
+/// Prefixes that there is room for which guards never block, of all firewalls together.
+pub const PROTECTED: u32 = 65_536;
+
 /// Blocks that there is room for, of all firewalls together.
 pub const BLOCKS: u32 = 32_768;
 

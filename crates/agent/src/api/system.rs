@@ -98,7 +98,7 @@ pub(super) async fn apply(
             waits.begin(control.state(), within)?;
             let applied = control.apply(state, force);
             if applied.is_err() {
-                waits.confirm()?;
+                waits.cancel()?;
             }
             applied
         }

@@ -24,6 +24,12 @@ pub struct Doorstep {
 }
 
 impl Doorstep {
+    /// What tells one door from another: inode of the namespace, and index.
+    #[must_use]
+    pub const fn door(&self) -> (u32, u32) {
+        (self.netns.id.0, self.ifindex)
+    }
+
     /// The workload's own interface: its namespace, and the index there.
     #[must_use]
     pub fn inside(&self) -> Option<(Netns, u32)> {

@@ -10,9 +10,9 @@ use portcullis_policy::api::{
     EntryAction, EntryKey, EntryProtocol, SourceView,
 };
 use portcullis_policy::shield::Listing;
-use portcullis_policy::shield::book::{Book, Entry, MAX_ENTRIES, MAX_SOURCES};
+use portcullis_policy::shield::book::{Book, Entry, MAX_ALLOWED, MAX_ENTRIES, MAX_SOURCES};
 
-use super::failsafe::forbid;
+use super::failsafe::{forbid, sentences};
 use super::{Keeper, seconds, unkept};
 use crate::control::Fault;
 use crate::core::Agent;
@@ -53,7 +53,7 @@ impl Keeper {
         let now = Timestamp::now();
         let entries = change.add.iter().map(|entry| resolved(entry, now)).collect::<Result<Vec<_>, _>>()?;
         change.remove.iter().try_for_each(|key| self.find(key).map(drop))?;
-        let dangers = self.dangers(agent);
+        let dangers = self.dangers();
         let mut undo = Vec::new();
         let mut changed = BlocklistChanged { dry_run: change.dry_run, ..BlocklistChanged::default() };
         for key in &change.remove {
@@ -69,10 +69,11 @@ impl Keeper {
             undo.push(Undo { source: source.clone(), net: entry.net, allow: entry.allow, before });
         }
         changed.entries = self.book.len() as u64;
-        let outcome = self.room().and_then(|()| {
-            let newly = self.newly_blocked(agent, &dangers);
-            changed.warnings.clone_from(&newly);
-            forbid(newly, change.force || change.dry_run)
+        let allows = entries.iter().any(|entry| entry.action == EntryAction::Allow);
+        let outcome = self.room(allows).and_then(|()| {
+            let newly = self.newly_blocked(&dangers);
+            changed.warnings = sentences(&newly);
+            forbid(&newly, change.force || change.dry_run)
         });
         if outcome.is_err() || change.dry_run {
             self.take_back(undo);
@@ -114,12 +115,22 @@ impl Keeper {
         })
     }
 
-    pub(super) fn room(&self) -> Result<(), Fault> {
+    /// Whether a blocklist may be as large as it is now; `allows`: entries that allow have come.
+    pub(super) fn room(&self, allows: bool) -> Result<(), Fault> {
         if self.book.len() > MAX_ENTRIES {
             return Err(Fault::Invalid(format!(
                 "a blocklist has at most {MAX_ENTRIES} entries, and this would be {}: nothing was changed",
                 self.book.len()
             )));
+        }
+        if allows {
+            // Walked only then: a blocklist may have millions.
+            let allowed = self.book.allowed().count();
+            if allowed > MAX_ALLOWED {
+                return Err(Fault::Invalid(format!(
+                    "an allowlist has at most {MAX_ALLOWED} entries, and this would be {allowed}: nothing was changed"
+                )));
+            }
         }
         let sources = self.book.sources().count();
         if sources > MAX_SOURCES {

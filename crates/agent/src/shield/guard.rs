@@ -1,6 +1,6 @@
 //! The flood guard: what it does, whom it has blocked, whom it never blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_abi::DropReason;
 use portcullis_abi::shield::guard::{Block, PeerKey};
 use portcullis_datapath::monotonic_ns;
+use portcullis_inventory::reach;
 use portcullis_policy::api::{BlockedSource, GuardSpec, GuardView};
 use portcullis_policy::shield::guard::Guard;
 
 use super::kernel::failed;
-use super::{Keeper, failsafe, unkept};
+use super::{Keeper, unkept};
 use crate::control::Fault;
 use crate::core::Agent;
 use crate::store::KeptBlock;
@@ -47,29 +48,31 @@ impl Keeper {
             |addresses: Vec<IpAddr>, why: &'static str| addresses.into_iter().map(move |ip| (ip.into(), why));
         all.extend(single(agent.own_addresses(), "an address of this host"));
         all.extend(single(agent.backends(), "a workload of this host"));
-        all.extend(single(resolvers(), "a resolver"));
-        all.extend(single(failsafe::gateways().into_iter().collect(), "a gateway"));
+        all.extend(single(reach::resolvers().into_iter().collect(), "a resolver"));
+        all.extend(single(reach::gateways().into_iter().collect(), "a gateway"));
         let loopback = ["127.0.0.0/8", "::1/128"].into_iter().filter_map(|text| text.parse().ok());
         all.extend(loopback.map(|net: IpNet| (net, "loopback")));
-        let allowed = self.book.sources().flat_map(|(_, list)| list.iter()).filter(|entry| entry.allow);
-        all.extend(allowed.map(|entry| (entry.net, "on the allowlist")));
+        all.extend(self.book.allowed().map(|net| (net, "on the allowlist")));
         all
     }
 
     /// Tells the kernel whom its guard never blocks: those, and nobody else.
     pub(super) fn protect(&mut self, agent: &Agent) -> Result<(), Fault> {
-        let wanted = self.protected(agent);
-        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let wanted: BTreeSet<([u64; 2], u32)> = self.protected(agent).into_keys().map(mapped).collect();
+        let Some(kernel) = &self.kernel else { return Ok(()) };
         let profile = kernel.profile();
-        for net in wanted.keys().filter(|net| !self.protecting.contains(*net)) {
-            let (address, len) = mapped(*net);
-            kernel.shield.protect(profile, address, len).map_err(failed)?;
+        // At first also what an earlier agent has told it.
+        let told = match self.protecting.take() {
+            Some(told) => told,
+            None => kernel.shield.protected(profile).map_err(failed)?.into_iter().collect(),
+        };
+        for (address, len) in wanted.difference(&told) {
+            kernel.shield.protect(profile, *address, *len).map_err(failed)?;
         }
-        for net in self.protecting.iter().filter(|net| !wanted.contains_key(*net)) {
-            let (address, len) = mapped(*net);
-            kernel.shield.unprotect(profile, address, len).map_err(failed)?;
+        for (address, len) in told.difference(&wanted) {
+            kernel.shield.unprotect(profile, *address, *len).map_err(failed)?;
         }
-        self.protecting = wanted.into_keys().collect();
+        self.protecting = Some(wanted);
         Ok(())
     }
 
@@ -222,13 +225,6 @@ fn wall(ns: u64) -> Timestamp {
 fn monotonic(at: Timestamp) -> u64 {
     let ahead = Timestamp::now().duration_until(at).as_nanos();
     u64::try_from(i128::from(monotonic_ns()) + ahead).unwrap_or(0)
-}
-
-/// The host's resolvers.
-fn resolvers() -> Vec<IpAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    servers.filter_map(|text| text.trim().parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use portcullis_policy::shield::import::{self, Format, Item, LineError, Options};
 use portcullis_policy::span::Span;
 
 use super::blocklist::check_source;
-use super::failsafe::forbid;
+use super::failsafe::{forbid, sentences};
 use super::{Keeper, seconds, unkept};
 use crate::control::Fault;
 use crate::core::Agent;
@@ -101,8 +101,12 @@ impl ImportRequest {
         if left_out > 0 {
             outcome.warnings.push(format!("{left_out} comments were left out: together they are too long"));
         }
-        if outcome.entries == 0 {
-            outcome.warnings.push("the list is empty".to_owned());
+        // More often a download that failed than a list that has nothing to say any more.
+        if outcome.entries == 0 && !self.force {
+            return Err(Fault::Invalid(format!(
+                "the list is empty: nothing was changed (`portcullis blocklist clear {}` removes what it said before)",
+                self.source
+            )));
         }
         Ok(Imported { list, outcome, began })
     }
@@ -170,12 +174,12 @@ impl Keeper {
         let none = SourceList::default();
         let before = self.book.source(source).unwrap_or(&none);
         (outcome.added, outcome.removed) = (list.count_beyond(before), before.count_beyond(&list));
-        let dangers = self.dangers(agent);
+        let dangers = self.dangers();
         let before = self.book.replace(source, list);
-        let checked = self.room().and_then(|()| {
-            let newly = self.newly_blocked(agent, &dangers);
-            outcome.warnings.extend(newly.iter().cloned());
-            forbid(newly, request.force || request.dry_run)
+        let checked = self.room(request.action == EntryAction::Allow).and_then(|()| {
+            let newly = self.newly_blocked(&dangers);
+            outcome.warnings.extend(sentences(&newly));
+            forbid(&newly, request.force || request.dry_run)
         });
         if checked.is_err() || request.dry_run {
             self.book.replace(source, before.unwrap_or_default());

@@ -1,5 +1,7 @@
 //! The shield's kernel side, opened when there is something for it to hold.
 
+use std::time::{Duration, Instant};
+
 use ipnet::IpNet;
 use portcullis_abi::Counters;
 use portcullis_datapath::Error as KernelError;
@@ -15,6 +17,9 @@ use crate::control::Fault;
 /// Entries that are changed one by one; of more the lists are compiled anew.
 const SINGLE_CHANGES: usize = 1024;
 
+/// After a change, until no program runs any more that was running then.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// Compiled lists and rules of the node's own firewall, and where they are.
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -24,6 +29,8 @@ pub(super) struct Kernel {
     table4: Option<(Table, Book4)>,
     table6: Option<(Table, Book6)>,
     numbers: Numbers,
+    /// When a table in use was changed last.
+    changed: Instant,
 }
 
 impl Kernel {
@@ -35,6 +42,7 @@ impl Kernel {
             table4: None,
             table6: None,
             numbers: Numbers::default(),
+            changed: Instant::now(),
         }
     }
 
@@ -86,6 +94,7 @@ impl Kernel {
     }
 
     fn change_in_place(&mut self, net: IpNet, listing: Listing) -> Result<(), NotInPlace> {
+        self.changed = Instant::now();
         match net {
             IpNet::V4(net) => {
                 let (table, book) = self.table4.as_mut().ok_or(NotInPlace)?;
@@ -99,8 +108,11 @@ impl Kernel {
         Ok(())
     }
 
-    /// Makes room of what changes have left behind. The last change must be a fifth of a second ago.
+    /// Makes room of what changes have left behind, once no program can be reading it any more.
     pub fn clean(&mut self) {
+        if self.changed.elapsed() < GRACE {
+            return;
+        }
         if let Some((table, book)) = self.table4.as_mut().filter(|(_, book)| book.is_stale()) {
             self.lists.v4.clean(table, book);
         }

@@ -18,8 +18,8 @@ mod whole;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use portcullis_datapath::shield::Profile;
 use portcullis_policy::api::{
@@ -42,6 +42,15 @@ pub use blocklist::ListQuery;
 pub use import::{ImportRequest, Imported};
 pub use monitor::Look;
 pub use signs::{Sign, Signs};
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Even where it cuts off what keeps this host reachable.
+    pub force: bool,
+    /// Only said, not done.
+    pub dry_run: bool,
+}
 
 /// The shield behind a lock.
 pub struct Shield {
@@ -69,15 +78,16 @@ struct Keeper {
     rules: BTreeMap<String, RuleSpec>,
     guard: Option<GuardSpec>,
     places: Vec<Place>,
-    failsafe: failsafe::Settings,
+    failsafe: failsafe::Watch,
     /// Whom the kernel's guard was told not to block.
-    protecting: BTreeSet<IpNet>,
+    protecting: Option<BTreeSet<([u64; 2], u32)>>,
     /// Who was blocked when it was last looked, and since when.
     blocked: BTreeMap<String, u64>,
     /// Who looks at the monitor: one of how many packets.
     looks: BTreeMap<u64, NonZeroU32>,
     next_look: u64,
     warnings: Vec<String>,
+    started: Instant,
 }
 
 impl Shield {
@@ -96,12 +106,13 @@ impl Shield {
             rules: kept.rules.iter().map(|kept| (kept.rule.name.clone(), kept.rule.clone())).collect(),
             guard: kept.guard,
             places: kept.places.into_iter().map(Place::new).collect(),
-            failsafe: failsafe::Settings::of(&agent.config()),
-            protecting: BTreeSet::new(),
+            failsafe: failsafe::Watch::of(&agent.config()),
+            protecting: None,
             blocked: BTreeMap::new(),
             looks: BTreeMap::new(),
             next_look: 0,
             warnings: Vec::new(),
+            started: Instant::now(),
             journal,
             store,
         };
@@ -219,19 +230,24 @@ impl Shield {
         self.keeper().rule_views()
     }
 
-    /// Puts a rule, or replaces the one of that name.
-    pub fn put_rule(&self, rule: RuleSpec, force: bool, dry_run: bool) -> Result<(RuleView, Outcome), Fault> {
-        self.act(|keeper, agent| keeper.put_rule(agent, rule, force, dry_run))
+    /// Puts a rule; where there is another of that name, only if it may be `replace`d.
+    pub fn put_rule(
+        &self,
+        rule: RuleSpec,
+        replace: bool,
+        manner: Manner,
+    ) -> Result<(RuleView, Outcome), Fault> {
+        self.act(|keeper, agent| keeper.put_rule(agent, rule, replace, manner))
     }
 
     /// Takes a rule away; answers what it was.
-    pub fn remove_rule(&self, name: &str, force: bool) -> Result<RuleView, Fault> {
-        self.act(|keeper, agent| keeper.remove_rule(agent, name, force))
+    pub fn remove_rule(&self, name: &str, manner: Manner) -> Result<RuleView, Fault> {
+        self.act(|keeper, agent| keeper.remove_rule(agent, name, manner))
     }
 
     /// Has the rules be these, and no others; answers how many were created, updated, removed.
-    pub fn replace_rules(&self, rules: Vec<RuleSpec>, force: bool) -> Result<(u32, u32, u32), Fault> {
-        self.act(|keeper, agent| keeper.replace_rules(agent, rules, force))
+    pub fn replace_rules(&self, rules: Vec<RuleSpec>, manner: Manner) -> Result<(u32, u32, u32), Fault> {
+        self.act(|keeper, agent| keeper.replace_rules(agent, rules, manner))
     }
 
     /// What would become of a packet.

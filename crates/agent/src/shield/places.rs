@@ -1,6 +1,7 @@
 //! Where the shield stands: put up, looked after, put up again when an interface or a container comes back.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_datapath::shield::{Ground, Placed, Spot, XdpMode as KernelMode};
@@ -19,6 +20,9 @@ const MOST_PLACES: usize = 1024;
 /// A veth's page must hold the frame with XDP's headroom and tailroom (Linux, `veth_xdp_set`).
 const VETH_XDP_MTU: u32 = 3506;
 
+/// After its start an agent may not know all containers yet.
+const SETTLING: Duration = Duration::from_secs(60);
+
 /// A place, and how it stands there.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -33,6 +37,8 @@ struct Standing {
     interface: String,
     mtu: u32,
     kind: LinkKind,
+    /// Of a container: the namespace and index of its interface as the inventory has it.
+    door: Option<(u32, u32)>,
     since: Timestamp,
 }
 
@@ -56,6 +62,26 @@ impl Place {
 
     fn id(&self) -> String {
         id_of(&self.spec)
+    }
+
+    fn stands(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.placed.stands())
+    }
+
+    fn stands_at(&self, target: &Target) -> bool {
+        let is_there = |standing: &Standing| {
+            standing.placed.spot().ifindex == target.link.index
+                && standing.placed.netns() == target.netns.id.0
+        };
+        self.standing.as_ref().is_some_and(is_there) && self.stands()
+    }
+
+    /// Whether it stands for a container whose door is still the same: to look inside would take a walk through all
+    /// namespaces.
+    fn stands_as_asked(&self, agent: &Agent) -> bool {
+        let (Some(container), Some(standing)) = (&self.spec.container, &self.standing) else { return false };
+        let door = agent.doorstep(container).ok().map(|step| step.door());
+        self.trouble.is_none() && door.is_some() && door == standing.door && self.stands()
     }
 
     fn view(&self) -> PlaceView {
@@ -168,7 +194,7 @@ impl Keeper {
         let known = self.places.iter().position(|place| place.id() == id);
         if let Some(place) = known.and_then(|at| self.places.get(at))
             && place.spec == spec
-            && place.standing.as_ref().is_some_and(|standing| standing.placed.stands())
+            && place.stands()
         {
             return Ok((place.view(), Outcome::Unchanged));
         }
@@ -263,6 +289,7 @@ impl Keeper {
             interface: target.link.name,
             mtu: target.link.mtu,
             kind: target.link.kind,
+            door: target.door,
             since: Timestamp::now(),
         })
     }
@@ -270,19 +297,15 @@ impl Keeper {
     /// Puts it up where it does not stand any more, or not yet.
     pub(super) fn look_after(&mut self, agent: &Agent) {
         for at in 0..self.places.len() {
-            let Some(place) = self.places.get_mut(at) else { break };
-            let spec = place.spec.clone();
-            let found = target(agent, &spec);
-            let same = |target: &Target| {
-                place.standing.as_ref().is_some_and(|standing| {
-                    standing.placed.spot().ifindex == target.link.index
-                        && standing.placed.netns() == target.netns.id.0
-                        && standing.placed.stands()
-                })
-            };
-            let trouble = match found {
-                Ok(target) if same(&target) => None,
+            let Some(place) = self.places.get(at) else { break };
+            if place.stands_as_asked(agent) {
+                continue;
+            }
+            let trouble = match target(agent, &place.spec) {
+                Ok(target) if place.stands_at(&target) => None,
                 Ok(target) => self.put_up_again(at, target),
+                // What still stands is not taken down because its name is unknown for a moment.
+                Err(_) if place.stands() => None,
                 Err(Missing::Waiting(why)) => Some(Trouble::Waiting(why)),
                 Err(Missing::Failed(why)) => Some(Trouble::Failed(why)),
             };
@@ -292,6 +315,16 @@ impl Keeper {
                 }
                 place.trouble = trouble;
             }
+        }
+        self.sweep();
+    }
+
+    /// Takes down what stands where nobody wants it: what an earlier agent left. Not while a place may be one of
+    /// these that has not been found yet.
+    fn sweep(&self) {
+        let waits = self.places.iter().any(|place| matches!(place.trouble, Some(Trouble::Waiting(_))));
+        if waits && self.started.elapsed() < SETTLING {
+            return;
         }
         let Some(kernel) = &self.kernel else { return };
         let standing = self.places.iter().filter_map(|place| place.standing.as_ref());

@@ -6,7 +6,7 @@ use portcullis_policy::api::{AddressVerdict, PacketSpec, PacketVerdict, RuleActi
 use portcullis_policy::shield::rules::{Packet, Rule, in_order, met};
 
 use super::failsafe::forbid;
-use super::{Keeper, blocklist, unkept};
+use super::{Keeper, Manner, blocklist, unkept};
 use crate::control::{Fault, Outcome};
 use crate::core::Agent;
 use crate::store::{KeptRule, ShieldChange};
@@ -14,6 +14,11 @@ use crate::store::{KeptRule, ShieldChange};
 /// Rules as they are compiled.
 pub(super) fn compiled<'a>(rules: impl Iterator<Item = &'a RuleSpec>) -> Result<Vec<Rule>, Fault> {
     rules.map(|rule| rule.rule().map_err(|error| Fault::Invalid(error.to_string()))).collect()
+}
+
+/// What rules are ordered by.
+fn place(rule: &RuleSpec) -> (u32, &str) {
+    (rule.priority, &rule.name)
 }
 
 impl Keeper {
@@ -34,48 +39,53 @@ impl Keeper {
 
     fn view_of(&self, name: &str) -> Result<RuleView, Fault> {
         let rule = self.rules.get(name).ok_or_else(|| no_such_rule(name))?;
-        let key = |rule: &RuleSpec| (rule.priority, rule.name.clone());
-        let before = self.rules.values().filter(|other| key(other) < key(rule)).count();
+        let before = self.rules.values().filter(|other| place(other) < place(rule)).count();
         Ok(self.rule_view(u32::try_from(before + 1).unwrap_or(u32::MAX), rule))
     }
 
+    /// Puts a rule; where there is another of that name, only if it may be `replace`d.
     pub(super) fn put_rule(
         &mut self,
         agent: &Agent,
         rule: RuleSpec,
-        force: bool,
-        dry_run: bool,
+        replace: bool,
+        manner: Manner,
     ) -> Result<(RuleView, Outcome), Fault> {
         rule.rule().map_err(|error| Fault::Invalid(error.to_string()))?;
         let name = rule.name.clone();
         let outcome = match self.rules.get(&name) {
             None => Outcome::Created,
-            Some(before) if *before == rule => Outcome::Unchanged,
-            Some(_) => Outcome::Updated,
+            Some(before) if *before == rule => return Ok((self.view_of(&name)?, Outcome::Unchanged)),
+            Some(_) if replace => Outcome::Updated,
+            Some(_) => {
+                return Err(Fault::Conflict(format!(
+                    "there is another rule {name:?}: remove it, or replace it"
+                )));
+            }
         };
-        if outcome == Outcome::Unchanged {
-            return Ok((self.view_of(&name)?, outcome));
-        }
         let mut rules = self.rules.clone();
         rules.insert(name.clone(), rule.clone());
-        if dry_run {
-            self.check_rules(agent, &rules, true)?;
-            let order = rules
-                .values()
-                .filter(|other| (other.priority, &other.name) <= (rule.priority, &name))
-                .count();
-            let order = u32::try_from(order).unwrap_or(u32::MAX);
-            return Ok((RuleView { rule, order, packets: 0, bytes: 0 }, outcome));
-        }
-        self.take_rules(agent, rules, force)?;
-        Ok((self.view_of(&name)?, outcome))
+        let order = rules.values().filter(|other| place(other) <= place(&rule)).count();
+        let order = u32::try_from(order).unwrap_or(u32::MAX);
+        self.take_rules(agent, rules, manner)?;
+        let view = if manner.dry_run {
+            RuleView { rule, order, packets: 0, bytes: 0 }
+        } else {
+            self.view_of(&name)?
+        };
+        Ok((view, outcome))
     }
 
-    pub(super) fn remove_rule(&mut self, agent: &Agent, name: &str, force: bool) -> Result<RuleView, Fault> {
+    pub(super) fn remove_rule(
+        &mut self,
+        agent: &Agent,
+        name: &str,
+        manner: Manner,
+    ) -> Result<RuleView, Fault> {
         let view = self.view_of(name)?;
         let mut rules = self.rules.clone();
         rules.remove(name);
-        self.take_rules(agent, rules, force)?;
+        self.take_rules(agent, rules, manner)?;
         Ok(view)
     }
 
@@ -83,7 +93,7 @@ impl Keeper {
         &mut self,
         agent: &Agent,
         wanted: Vec<RuleSpec>,
-        force: bool,
+        manner: Manner,
     ) -> Result<(u32, u32, u32), Fault> {
         let mut rules = BTreeMap::new();
         for rule in wanted {
@@ -91,28 +101,14 @@ impl Keeper {
                 return Err(Fault::Invalid(format!("there are two rules of the name {:?}", twice.name)));
             }
         }
-        compiled(rules.values())?;
         let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
         let created = count(rules.keys().filter(|name| !self.rules.contains_key(*name)).count());
         let removed = count(self.rules.keys().filter(|name| !rules.contains_key(*name)).count());
         let differs =
             |(name, rule): &(&String, &RuleSpec)| self.rules.get(*name).is_some_and(|before| before != *rule);
         let updated = count(rules.iter().filter(differs).count());
-        if created + updated + removed > 0 {
-            self.take_rules(agent, rules, force)?;
-        }
+        self.take_rules(agent, rules, manner)?;
         Ok((created, updated, removed))
-    }
-
-    fn check_rules(
-        &self,
-        agent: &Agent,
-        rules: &BTreeMap<String, RuleSpec>,
-        force: bool,
-    ) -> Result<Vec<Rule>, Fault> {
-        let after = compiled(rules.values())?;
-        forbid(self.newly_dropped(agent, &compiled(self.rules.values())?, &after), force)?;
-        Ok(after)
     }
 
     /// Has the rules be these: in the kernel, then on the disk.
@@ -120,10 +116,14 @@ impl Keeper {
         &mut self,
         agent: &Agent,
         rules: BTreeMap<String, RuleSpec>,
-        force: bool,
+        manner: Manner,
     ) -> Result<(), Fault> {
-        let after = self.check_rules(agent, &rules, force)?;
-        let before = compiled(self.rules.values())?;
+        let (before, after) = (compiled(self.rules.values())?, compiled(rules.values())?);
+        let newly = self.newly_dropped(&before, &after);
+        forbid(&newly, manner.force)?;
+        if manner.dry_run || rules == self.rules {
+            return Ok(());
+        }
         self.open(agent)?.put_rules(&after)?;
         if let Err(fault) = self.keep_rules(&rules) {
             let _restored = self.open(agent)?.put_rules(&before);

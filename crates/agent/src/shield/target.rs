@@ -14,6 +14,8 @@ pub(super) struct Target {
     pub netns: Netns,
     pub link: Link,
     pub ground: Ground,
+    /// Of a container: [`Doorstep::door`].
+    pub door: Option<(u32, u32)>,
 }
 
 /// Why there is no target.
@@ -63,7 +65,7 @@ pub(super) fn target(agent: &Agent, spec: &PlaceSpec) -> Result<Target, Missing>
         let place = spec.netns.as_ref().map(|path| format!(" in {path}")).unwrap_or_default();
         Missing::Waiting(format!("there is no interface {name}{place}: `ip link` shows which there are"))
     })?;
-    Ok(Target { netns, link, ground })
+    Ok(Target { netns, link, ground, door: None })
 }
 
 /// On the host side of a container's interface: what goes to the container goes out there.
@@ -71,7 +73,8 @@ fn outside(step: Doorstep) -> Result<Target, Missing> {
     let link = link_by_index(&step.netns, step.ifindex).ok().flatten();
     let link = link.ok_or_else(|| Missing::Waiting("its interface is not there".to_owned()))?;
     let hook = if step.is_inside { KernelHook::Ingress } else { KernelHook::Egress };
-    Ok(Target { netns: step.netns, link, ground: Ground::Tc(hook) })
+    let door = Some(step.door());
+    Ok(Target { netns: step.netns, link, ground: Ground::Tc(hook), door })
 }
 
 /// On a container's interface in its own namespace.
@@ -97,5 +100,5 @@ fn inside(
             interface.unwrap_or("of its own")
         ))
     })?;
-    Ok(Target { netns, link, ground })
+    Ok(Target { netns, link, ground, door: Some(step.door()) })
 }

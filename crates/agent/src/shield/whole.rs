@@ -6,7 +6,7 @@ use portcullis_policy::shield::book::{Builder, SourceList};
 
 use super::failsafe::forbid;
 use super::places::{self, Place};
-use super::{Keeper, blocklist};
+use super::{Keeper, Manner, blocklist};
 use crate::control::Fault;
 use crate::core::Agent;
 use crate::store::{meant, written};
@@ -53,7 +53,7 @@ impl Keeper {
     }
 
     fn try_apply(&mut self, agent: &Agent, wanted: ShieldSection, force: bool) -> Result<Counts, Fault> {
-        let rules = self.replace_rules(agent, wanted.rules, force)?;
+        let rules = self.replace_rules(agent, wanted.rules, Manner { force, dry_run: false })?;
         let entries = self.replace_entries(agent, &wanted.entries, force)?;
         let places = self.replace_places(agent, wanted.places)?;
         let guard = match (&self.guard, &wanted.guard) {
@@ -85,11 +85,11 @@ impl Keeper {
         if created + updated + removed == 0 {
             return Ok((0, 0, 0));
         }
-        let dangers = self.dangers(agent);
+        let dangers = self.dangers();
         let before = self.book.replace(BY_HAND, list).unwrap_or_default();
         let done = self
-            .room()
-            .and_then(|()| forbid(self.newly_blocked(agent, &dangers), force))
+            .room(true)
+            .and_then(|()| forbid(&self.newly_blocked(&dangers), force))
             .and_then(|()| self.open(agent).map(drop))
             .and_then(|()| self.write_lists())
             .and_then(|()| self.keep_list(BY_HAND));

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
-use portcullis_abi::shield::guard::{Block, BlockCount, PeerKey};
+use portcullis_abi::shield::guard::{Block, BlockCount, PROTECTED, PeerKey};
 use portcullis_abi::shield::{PROFILES, ProtectedKey};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -66,9 +66,18 @@ impl Shield {
     pub fn protect(&self, profile: Profile, address: [u64; 2], len_bits: u32) -> Result<()> {
         let key = ProtectedKey::prefix(profile.number(), address, len_bits.min(128));
         sys::map_update(self.table("PROTECTED")?, &key, &1u32).map_err(|source| match source.raw_os_error() {
-            Some(libc::ENOSPC) => Error::Full { table: "PROTECTED", capacity: 4096 },
+            Some(libc::ENOSPC) => Error::Full { table: "PROTECTED", capacity: PROTECTED },
             _ => Error::system("writing to table PROTECTED", source),
         })
+    }
+
+    /// All prefixes that a firewall's guard never blocks, as [`Self::protect`] takes them.
+    pub fn protected(&self, profile: Profile) -> Result<Vec<([u64; 2], u32)>> {
+        let keys: Vec<ProtectedKey> = sys::map_keys(self.table("PROTECTED")?, PROTECTED as usize)
+            .map_err(|source| Error::system("listing table PROTECTED", source))?;
+        let ours = keys.into_iter().filter(|key| key.profile == profile.number());
+        let prefix = |key: ProtectedKey| (key.address.map(u64::from_be), key.prefix_len.saturating_sub(32));
+        Ok(ours.map(prefix).collect())
     }
 
     /// The opposite; answers whether the prefix was there.

@@ -33,6 +33,7 @@ use portcullis_engine::shield::{Lines, Row};
 use crate::settings;
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+const PROTECTED_LEN: usize = portcullis_abi::shield::guard::PROTECTED as usize;
 const PROFILES_LEN: usize = PROFILES as usize;
 const LIST4_LINES: usize = list4::LINES as usize;
 const RULE_LINES: usize = rules::LINES as usize;
@@ -66,7 +67,7 @@ static DESTINATIONS: LruHashMap<PeerKey, Destination, 4096> = LruHashMap::new();
 #[btf_map]
 static BLOCKS: LruHashMap<PeerKey, Block, { BLOCKS_LEN as usize }> = LruHashMap::new();
 #[btf_map]
-static PROTECTED: LpmTrie<[u8; size_of::<ProtectedKey>() - 4], u32, 4096> = LpmTrie::new();
+static PROTECTED: LpmTrie<[u8; size_of::<ProtectedKey>() - 4], u32, PROTECTED_LEN> = LpmTrie::new();
 #[btf_map]
 static BUDGETS: Array<Budget, { 2 * PROFILES_LEN }> = Array::new();
 #[btf_map]

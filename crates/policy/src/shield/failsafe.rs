@@ -1,5 +1,6 @@
 //! What must stay reachable, whatever somebody types: it is blocked only by force.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -27,6 +28,27 @@ pub struct Port {
     pub what: String,
 }
 
+/// Something that must stay reachable, and does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Danger {
+    /// What it is.
+    pub what: String,
+    /// How it is kept out: "is in 192.0.2.0/24".
+    pub how: String,
+}
+
+impl fmt::Display for Danger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.what, self.how)
+    }
+}
+
+/// What a change keeps out that was not kept out before.
+#[must_use]
+pub fn added(before: &[Danger], after: Vec<Danger>) -> Vec<Danger> {
+    after.into_iter().filter(|danger| before.iter().all(|known| known.what != danger.what)).collect()
+}
+
 /// Everything that must stay reachable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failsafe {
@@ -50,7 +72,7 @@ impl Failsafe {
 
     /// What the blocklist keeps out, each with the prefix that does.
     #[must_use]
-    pub fn blocked_by_list(&self, book: &Book) -> Vec<String> {
+    pub fn blocked_by_list(&self, book: &Book) -> Vec<Danger> {
         let blocked = |peer: &Peer| {
             let found = book.explain(peer.address);
             let blocks = match peer.protocol {
@@ -58,35 +80,32 @@ impl Failsafe {
                 None => !found.blocks.is_none(),
             };
             let (_, entry) = found.decisive.first().filter(|_| blocks)?;
-            Some(format!("{} is in {}", peer.what, entry.net))
+            Some(Danger { what: peer.what.clone(), how: format!("is in {}", entry.net) })
         };
         self.peers.iter().filter_map(blocked).collect()
     }
 
     /// What the rules keep out, each with the rule that does.
     #[must_use]
-    pub fn blocked_by_rules(&self, rules: &[Rule]) -> Vec<String> {
+    pub fn blocked_by_rules(&self, rules: &[Rule]) -> Vec<Danger> {
         let ordered = in_order(rules);
         let drops = |packet: &Packet| {
             met(&ordered, packet).0.filter(|rule| rule.action == Action::Drop).map(|rule| rule.name.clone())
         };
         let peers = self.peers.iter().filter_map(|peer| {
             let found = answers(peer).iter().find_map(drops)?;
-            Some(format!("{} is dropped by rule {found:?}", peer.what))
+            Some(Danger { what: peer.what.clone(), how: format!("is dropped by rule {found:?}") })
         });
         // Of somebody whom no rule means in particular: a rule for single sources shuts nobody else out.
         let general: Vec<&Rule> = ordered.iter().copied().filter(|rule| is_everybody(rule.source)).collect();
         let ports = self.ports.iter().filter_map(|port| {
             let rule = strangers(port.port).iter().find_map(|packet| met(&general, packet).0)?;
-            (rule.action == Action::Drop).then(|| format!("{} is dropped by rule {:?}", port.what, rule.name))
+            (rule.action == Action::Drop).then(|| Danger {
+                what: port.what.clone(),
+                how: format!("is dropped by rule {:?}", rule.name),
+            })
         });
         peers.chain(ports).collect()
-    }
-
-    /// What is listed here and was not before: what a change would keep out.
-    #[must_use]
-    pub fn newly(before: &[String], after: Vec<String>) -> Vec<String> {
-        after.into_iter().filter(|line| !before.contains(line)).collect()
     }
 }
 
@@ -153,11 +172,15 @@ mod tests {
         Failsafe::new([gateway], [Port { port: 22, what: "SSH (port 22)".into() }])
     }
 
+    fn texts(dangers: Vec<Danger>) -> Vec<String> {
+        dangers.iter().map(ToString::to_string).collect()
+    }
+
     fn blocked(prefix: &str, protocol: Class) -> Vec<String> {
         let mut book = Book::default();
         let net = super::super::parse_prefix(prefix).unwrap().net;
         book.put("api", &Entry { net, allow: false, protocol, expires: None, comment: None });
-        failsafe().blocked_by_list(&book)
+        texts(failsafe().blocked_by_list(&book))
     }
 
     #[test]
@@ -174,7 +197,15 @@ mod tests {
     fn dropped(rules: serde_json::Value) -> Vec<String> {
         let specs: Vec<RuleSpec> = serde_json::from_value(rules).unwrap();
         let rules: Vec<Rule> = specs.iter().map(|spec| spec.rule().unwrap()).collect();
-        failsafe().blocked_by_rules(&rules)
+        texts(failsafe().blocked_by_rules(&rules))
+    }
+
+    #[test]
+    fn what_was_kept_out_before_is_no_reason() {
+        let danger = |what: &str, how: &str| Danger { what: what.into(), how: how.into() };
+        let before = [danger("a", "is in ::/0")];
+        let after = vec![danger("a", "is in ::1/128"), danger("b", "is in ::1/128")];
+        assert_eq!(added(&before, after), [danger("b", "is in ::1/128")]);
     }
 
     #[test]

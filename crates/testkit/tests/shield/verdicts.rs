@@ -25,6 +25,14 @@ fn the_three_paths_answer_as_the_reference_does() {
     let pass = json!({"src": "192.0.2.7", "prefix_len": 32, "action": 2});
     assert_eq!(ok(&agent, "POST", "/rules/drop/add", Some(&pass)), json!([pass]));
     assert!(passes(outside, "192.0.2.7", "192.0.2.1"));
+    // The longest prefix decides, whatever was added first and however they are called.
+    let around = json!({"src": "192.0.2.4", "prefix_len": 30, "action": 0});
+    ok(&agent, "POST", "/rules/drop/add", Some(&around));
+    assert!(passes(outside, "192.0.2.7", "192.0.2.1"));
+    ok(&agent, "DELETE", "/rules/drop/delete", Some(&pass));
+    assert!(!passes(outside, "192.0.2.7", "192.0.2.1"));
+    ok(&agent, "DELETE", "/rules/drop/delete", Some(&around));
+    ok(&agent, "POST", "/rules/drop/add", Some(&pass));
     let v6 = json!({"src": "2001:db8::7", "prefix_len": 128, "action": 1});
     assert_eq!(ok(&agent, "POST", "/rules/drop/add", Some(&v6)), json!([pass, v6]));
     for (bad, status) in [

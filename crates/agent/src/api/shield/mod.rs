@@ -48,7 +48,10 @@ async fn ask<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&Shield) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let shield = app.control.shield().ok_or_else(|| Refusal::unavailable("this agent has no shield"))?;
+    let shield = app
+        .control
+        .shield()
+        .ok_or_else(|| Refusal::unavailable("the shield is out of reach: the agent's log says why"))?;
     let asked = tokio::task::spawn_blocking(move || question(&shield)).await;
     Ok(asked.map_err(|error| Refusal::failed(format!("the shield broke off: {error}")))??)
 }

@@ -92,7 +92,10 @@ pub(in super::super) async fn monitor(
     let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
         Refusal::unavailable(format!("{MAX_STREAMS} event streams are open already; close one and try again"))
     })?;
-    let shield = app.control.shield().ok_or_else(|| Refusal::unavailable("this agent has no shield"))?;
+    let shield = app
+        .control
+        .shield()
+        .ok_or_else(|| Refusal::unavailable("the shield is out of reach: the agent's log says why"))?;
     let packets = shield.packets();
     let look = tokio::task::spawn_blocking(move || Look::begin(&shield, every)).await;
     let look = look.map_err(|error| Refusal::failed(format!("the shield broke off: {error}")))??;

@@ -12,17 +12,24 @@ use utoipa::IntoParams;
 use super::super::{Applied, Shared, openapi};
 use super::ask;
 use crate::control::{Fault, Outcome};
+use crate::shield::Manner;
 
 #[derive(Clone, Copy, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(in super::super) struct Manner {
+pub(in super::super) struct MannerQuery {
     /// Do it even where it drops what keeps this host reachable.
     #[serde(default)]
     force: bool,
     /// Say what would change, and change nothing.
     #[serde(default)]
     dry_run: bool,
+}
+
+impl MannerQuery {
+    const fn manner(self) -> Manner {
+        Manner { force: self.force, dry_run: self.dry_run }
+    }
 }
 
 /// All rules, in the order in which they are asked.
@@ -45,7 +52,7 @@ pub(in super::super) async fn show_rule(app: Shared, name: Id) -> Result<Json<Ru
 }
 
 /// Adds a rule. One of that name is a conflict.
-#[utoipa::path(post, path = "/api/v1/rules", operation_id = "addRule", tag = "shield", params(Manner),
+#[utoipa::path(post, path = "/api/v1/rules", operation_id = "addRule", tag = "shield", params(MannerQuery),
     request_body = RuleSpec,
     responses(
         (status = 201, body = RuleView),
@@ -53,20 +60,12 @@ pub(in super::super) async fn show_rule(app: Shared, name: Id) -> Result<Json<Ru
         (status = 422, response = openapi::Invalid)))]
 pub(in super::super) async fn create(
     app: Shared,
-    manner: Options<Manner>,
+    manner: Options<MannerQuery>,
     body: Body,
 ) -> Result<Response, Refusal> {
     let rule = json::<RuleSpec>(body, "a rule").await?;
     let name = rule.name.clone();
-    let put = ask(&app, move |shield| {
-        if shield.rules().iter().any(|view| view.rule.name == rule.name && view.rule != rule) {
-            return Err(Fault::Conflict(format!(
-                "there is a rule {:?} already: remove or replace it (PUT)",
-                rule.name
-            )));
-        }
-        shield.put_rule(rule, manner.0.force, manner.0.dry_run)
-    });
+    let put = ask(&app, move |shield| shield.put_rule(rule, false, manner.0.manner()));
     let (view, _) = put.await?;
     let location = format!("/api/v1/rules/{}", encode(&name));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
@@ -74,7 +73,7 @@ pub(in super::super) async fn create(
 
 /// Puts a rule, or replaces the one of that name.
 #[utoipa::path(put, path = "/api/v1/rules/{name}", operation_id = "putRule", tag = "shield",
-    params(("name" = String, Path, description = "Its name; the body's"), Manner),
+    params(("name" = String, Path, description = "Its name; the body's"), MannerQuery),
     request_body = RuleSpec,
     responses(
         (status = 200, description = "It was there", body = RuleView),
@@ -84,7 +83,7 @@ pub(in super::super) async fn create(
 pub(in super::super) async fn put_rule(
     app: Shared,
     name: Id,
-    manner: Options<Manner>,
+    manner: Options<MannerQuery>,
     body: Body,
 ) -> Result<Response, Refusal> {
     let rule = json::<RuleSpec>(body, "a rule").await?;
@@ -94,14 +93,13 @@ pub(in super::super) async fn put_rule(
             name.0, rule.name
         )));
     }
-    let (view, outcome) =
-        ask(&app, move |shield| shield.put_rule(rule, manner.0.force, manner.0.dry_run)).await?;
+    let (view, outcome) = ask(&app, move |shield| shield.put_rule(rule, true, manner.0.manner())).await?;
     let status = if outcome == Outcome::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(view)).into_response())
 }
 
 /// Has the rules be these, whole or not at all, in one step.
-#[utoipa::path(put, path = "/api/v1/rules", operation_id = "putRules", tag = "shield", params(Manner),
+#[utoipa::path(put, path = "/api/v1/rules", operation_id = "putRules", tag = "shield", params(MannerQuery),
     request_body = [RuleSpec],
     responses(
         (status = 200, body = Applied),
@@ -109,18 +107,18 @@ pub(in super::super) async fn put_rule(
         (status = 422, response = openapi::Invalid)))]
 pub(in super::super) async fn replace(
     app: Shared,
-    manner: Options<Manner>,
+    manner: Options<MannerQuery>,
     body: Body,
 ) -> Result<Json<Applied>, Refusal> {
     let rules = json::<Vec<RuleSpec>>(body, "a list of rules").await?;
     let (created, updated, removed) =
-        ask(&app, move |shield| shield.replace_rules(rules, manner.0.force)).await?;
+        ask(&app, move |shield| shield.replace_rules(rules, manner.0.manner())).await?;
     Ok(Json(Applied { created, updated, removed }))
 }
 
 /// Takes a rule away; answers what it was.
 #[utoipa::path(delete, path = "/api/v1/rules/{name}", operation_id = "removeRule", tag = "shield",
-    params(("name" = String, Path, description = "Its name"), Manner),
+    params(("name" = String, Path, description = "Its name"), MannerQuery),
     responses(
         (status = 200, body = RuleView),
         (status = 404, response = openapi::NotFound),
@@ -128,9 +126,9 @@ pub(in super::super) async fn replace(
 pub(in super::super) async fn remove_rule(
     app: Shared,
     name: Id,
-    manner: Options<Manner>,
+    manner: Options<MannerQuery>,
 ) -> Result<Json<RuleView>, Refusal> {
-    Ok(Json(ask(&app, move |shield| shield.remove_rule(&name.0, manner.0.force)).await?))
+    Ok(Json(ask(&app, move |shield| shield.remove_rule(&name.0, manner.0.manner())).await?))
 }
 
 /// What would become of a packet: which entry or rule decides, and why.

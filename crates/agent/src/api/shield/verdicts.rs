@@ -1,7 +1,7 @@
 //! The three paths of an XDP firewall that programs know already: prefixes of sources, each with an XDP verdict's number.
 //!
-//! They are rules of ours, of the name `xdp-ADDRESS-LEN`: asked before all others of priority 0 or more is not promised
-//! to their users, so they have the priority 0.
+//! They are rules of ours, of the name `xdp-ADDRESS-LEN`. Their users expect the longest prefix to decide, so the priority
+//! is the number of bits that a prefix leaves open.
 
 use axum::Json;
 use axum::body::Body;
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::super::{Shared, openapi};
 use super::ask;
 use crate::control::Fault;
-use crate::shield::Shield;
+use crate::shield::{Manner, Shield};
 
 const PREFIX: &str = "xdp-";
 /// `XDP_ABORTED` and `XDP_DROP` drop, `XDP_PASS` passes.
@@ -53,7 +53,7 @@ impl PrefixVerdict {
             }
         };
         let rule = value!({
-            "name": name_of(net), "source": net.to_string(), "action": action,
+            "name": name_of(net), "priority": net.max_prefix_len() - net.prefix_len(), "source": net.to_string(), "action": action,
             // What was written, so that it is answered just so.
             "comment": format!("{} {}", self.src, self.action),
         });
@@ -90,7 +90,7 @@ pub(in super::super) async fn add_verdict(app: Shared, body: Body) -> Result<Res
     let rule = verdict.rule()?;
     let line = format!("rule added: {}/{} -> {}", verdict.src, verdict.prefix_len, verdict.action);
     let all = ask(&app, move |shield| {
-        shield.put_rule(rule, false, false)?;
+        shield.put_rule(rule, true, Manner::default())?;
         Ok(all(shield))
     });
     let all = all.await?;
@@ -109,7 +109,7 @@ pub(in super::super) async fn remove_verdict(app: Shared, body: Body) -> Result<
     let name = name_of(verdict.net()?);
     let line = format!("rule deleted: {}/{} -> {}", verdict.src, verdict.prefix_len, verdict.action);
     let all = ask(&app, move |shield| {
-        shield.remove_rule(&name, false).map_err(|fault| match fault {
+        shield.remove_rule(&name, Manner::default()).map_err(|fault| match fault {
             Fault::NotFound(_) => {
                 Fault::NotFound(format!("there is no rule for {}/{}", verdict.src, verdict.prefix_len))
             }

@@ -21,6 +21,8 @@ pub use list::{Builder, SourceList};
 
 /// Entries of all sources together.
 pub const MAX_ENTRIES: usize = 4 << 20;
+/// Entries that allow, of all sources together: the flood guard must know each of them.
+pub const MAX_ALLOWED: usize = 50_000;
 /// Sources.
 pub const MAX_SOURCES: usize = 256;
 
@@ -138,6 +140,12 @@ impl Book {
             !list.is_empty()
         });
         all
+    }
+
+    /// Prefixes that an entry allows.
+    pub fn allowed(&self) -> impl Iterator<Item = IpNet> {
+        let said = self.sources.values().flat_map(SourceList::listings);
+        said.filter(|(_, allow, _)| *allow).map(|(net, ..)| net)
     }
 
     /// When the next entry expires, or before that (seconds since 1970).
