@@ -5,6 +5,7 @@ mod blocklist;
 pub mod cni;
 mod doctor;
 mod drops;
+mod each;
 mod endpoint;
 mod health;
 mod hub;

@@ -131,7 +131,8 @@ impl Standing {
             ));
         }
         (self.is_native() && self.kind == LinkKind::Veth).then(|| {
-            "native XDP on a veth turns off what it does with many segments at once: TCP through it is several times slower (docs/shield.md has the figure); --hook tc on the host side costs nothing of it".to_owned()
+            "TCP through native XDP on a veth is several times slower than at --hook tc (docs/shield.md)"
+                .to_owned()
         })
     }
 }

@@ -50,24 +50,32 @@ pub struct AddArgs {
     /// Addresses and prefixes
     #[arg(value_name = "CIDR", required = true, value_parser = parse_prefix)]
     pub prefixes: Vec<Written>,
+    /// What they say.
+    #[command(flatten)]
+    pub says: EntryArgs,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// How it is done.
+    #[command(flatten)]
+    pub manner: MannerArgs,
+}
+
+/// What entries say.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct EntryArgs {
     /// Allow: never blocked, whatever else is listed
     #[arg(long, conflicts_with = "protocol")]
     pub allow: bool,
     /// Block only this protocol: tcp, udp, icmp or other
     #[arg(long, value_name = "PROTOCOL", value_parser = values::of::<EntryProtocol>())]
     pub protocol: Option<EntryProtocol>,
-    /// End by itself after so long
+    /// End by itself after so long; of a list, where it says nothing
     #[arg(long, value_name = "TIME")]
     pub expires: Option<Span>,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    pub comment: Option<String>,
     /// Refuse prefixes with bits beyond their length
     #[arg(long)]
     pub strict: bool,
-    /// How it is done.
-    #[command(flatten)]
-    pub manner: MannerArgs,
 }
 
 /// How a change is made.
@@ -136,18 +144,9 @@ pub struct ImportArgs {
     /// Of CSV: the column with the addresses
     #[arg(long, value_name = "NAME")]
     pub column: Option<String>,
-    /// Allow these addresses
-    #[arg(long, conflicts_with = "protocol")]
-    pub allow: bool,
-    /// Block only this protocol: tcp, udp, icmp or other
-    #[arg(long, value_name = "PROTOCOL", value_parser = values::of::<EntryProtocol>())]
-    pub protocol: Option<EntryProtocol>,
-    /// End by itself after so long, where the list says nothing
-    #[arg(long, value_name = "TIME")]
-    pub expires: Option<Span>,
-    /// Prefixes with bits beyond their length are wrong
-    #[arg(long)]
-    pub strict: bool,
+    /// What they say.
+    #[command(flatten)]
+    pub says: EntryArgs,
     /// Leave wrong lines out
     #[arg(long)]
     pub skip_invalid: bool,
@@ -156,7 +155,7 @@ pub struct ImportArgs {
     pub manner: MannerArgs,
 }
 
-impl ImportArgs {
+impl EntryArgs {
     /// The action of the entries.
     pub const fn action(&self) -> EntryAction {
         if self.allow { EntryAction::Allow } else { EntryAction::Block }

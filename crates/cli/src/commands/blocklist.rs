@@ -61,13 +61,13 @@ pub fn run(context: &mut Context, command: BlocklistCommand) -> Result<Exit> {
 }
 
 fn add(context: &mut Context, args: &AddArgs) -> Result<()> {
-    note_host_bits(&args.prefixes, args.strict)?;
+    note_host_bits(&args.prefixes, args.says.strict)?;
     let entry = |written: &Written| BlocklistEntry {
         prefix: written.net,
-        action: if args.allow { EntryAction::Allow } else { EntryAction::Block },
-        protocol: args.protocol,
+        action: args.says.action(),
+        protocol: args.says.protocol,
         expires: None,
-        expires_in: args.expires,
+        expires_in: args.says.expires,
         comment: args.comment.clone(),
         source: "api".to_owned(),
     };
@@ -191,8 +191,8 @@ fn source_name(args: &ImportArgs) -> Result<String> {
 fn query(args: &ImportArgs) -> String {
     let mut query = format!(
         "?action={}&strict={}&skip_invalid={}&force={}&dry_run={}",
-        args.action(),
-        args.strict,
+        args.says.action(),
+        args.says.strict,
         args.skip_invalid,
         args.manner.force,
         args.manner.dry_run
@@ -200,8 +200,8 @@ fn query(args: &ImportArgs) -> String {
     let texts = [
         ("format", args.format.map(|format| format.to_string())),
         ("column", args.column.clone()),
-        ("protocol", args.protocol.map(|protocol| protocol.to_string())),
-        ("expires_in", args.expires.map(|span| span.to_string())),
+        ("protocol", args.says.protocol.map(|protocol| protocol.to_string())),
+        ("expires_in", args.says.expires.map(|span| span.to_string())),
     ];
     for (key, value) in texts {
         if let Some(value) = value {

@@ -4,10 +4,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 use portcullis_policy::api::Endpoint;
 
+use super::each::each;
 use crate::args::{BindArgs, EndpointCommand, ListArgs};
 use crate::client::{Client, ClientError};
 use crate::context::Context;
-use crate::failure::{self, Exit};
+use crate::failure::Exit;
 use crate::output::{clean, endpoint};
 
 /// Runs one of the commands under `endpoint`.
@@ -25,9 +26,9 @@ pub fn run(context: &mut Context, command: EndpointCommand) -> Result<Exit> {
                 format!("endpoint \"{}\" set to {}\n", clean(&found.name), endpoint::word(&found.mode));
             context.object(&found, |_, _| line)?;
         }
-        EndpointCommand::Unbind(names) => return each(context, &names.endpoints, "unbound", Client::unbind),
+        EndpointCommand::Unbind(names) => return all(context, &names.endpoints, "unbound", Client::unbind),
         EndpointCommand::Quarantine(names) => {
-            return each(
+            return all(
                 context,
                 &names.endpoints,
                 "quarantined: every frame from and to it is dropped",
@@ -35,7 +36,7 @@ pub fn run(context: &mut Context, command: EndpointCommand) -> Result<Exit> {
             );
         }
         EndpointCommand::Release(names) => {
-            return each(context, &names.endpoints, "released", |c, n| c.quarantine(n, false));
+            return all(context, &names.endpoints, "released", |c, n| c.quarantine(n, false));
         }
     }
     Ok(Exit::Done)
@@ -63,32 +64,14 @@ fn bind(context: &mut Context, args: BindArgs) -> Result<()> {
     context.object(&bound, |_, _| endpoint::bound(&bound, created) + "\n")
 }
 
-/// Does the same to each, whatever becomes of the others; the first failure chooses the exit code.
-fn each(
+/// Does the same to each.
+fn all(
     context: &mut Context,
     names: &[String],
     done: &str,
     act: impl Fn(&Client, &str) -> Result<Endpoint, ClientError>,
 ) -> Result<Exit> {
     let client = context.client()?;
-    let mut exit = Exit::Done;
-    for name in names {
-        match act(&client, name) {
-            Ok(found) => {
-                let line = format!("endpoint \"{}\" {done}\n", clean(&found.name));
-                // Several objects make a stream, one is itself.
-                if names.len() > 1 {
-                    context.item(&found, |_, _| line)?;
-                } else {
-                    context.object(&found, |_, _| line)?;
-                }
-            }
-            Err(error) if names.len() == 1 || error.exit() == Exit::Unreachable => return Err(error.into()),
-            Err(error) => {
-                failure::say(&error.to_string());
-                exit = if exit == Exit::Done { error.exit() } else { exit };
-            }
-        }
-    }
-    Ok(exit)
+    let line = |found: &Endpoint| format!("endpoint \"{}\" {done}\n", clean(&found.name));
+    each(context, names, |name| act(&client, name), line)
 }

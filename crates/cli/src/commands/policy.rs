@@ -6,6 +6,7 @@ use portcullis_policy::guard::Answer;
 use portcullis_policy::model::Mode;
 use serde::Serialize;
 
+use super::each::each;
 use crate::args::{PolicyCommand, SetArgs};
 use crate::context::Context;
 use crate::failure::{self, Exit};
@@ -58,28 +59,11 @@ fn set(context: &mut Context, args: SetArgs) -> Result<()> {
     Ok(())
 }
 
-/// Takes each away, whatever becomes of the others; the first failure chooses the exit code.
+/// Takes each away.
 fn remove(context: &mut Context, names: &[String]) -> Result<Exit> {
     let client = context.client()?;
-    let mut exit = Exit::Done;
-    for name in names {
-        match client.remove_policy(name) {
-            Ok(view) => {
-                let line = format!("policy \"{}\" removed\n", clean(&view.policy.name));
-                if names.len() > 1 {
-                    context.item(&view, |_, _| line)?;
-                } else {
-                    context.object(&view, |_, _| line)?;
-                }
-            }
-            Err(error) if names.len() == 1 || error.exit() == Exit::Unreachable => return Err(error.into()),
-            Err(error) => {
-                failure::say(&error.to_string());
-                exit = if exit == Exit::Done { error.exit() } else { exit };
-            }
-        }
-    }
-    Ok(exit)
+    let line = |view: &PolicyView| format!("policy \"{}\" removed\n", clean(&view.policy.name));
+    each(context, names, |name| client.remove_policy(name), line)
 }
 
 fn test(context: &Context, name: &str) -> Result<Verdict> {

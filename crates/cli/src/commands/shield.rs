@@ -1,7 +1,9 @@
 //! `shield …` and `rule …`.
 
 use anyhow::Result;
+use portcullis_policy::api::{PlaceView, RuleView};
 
+use super::each::each;
 use crate::args::{GuardArgs, RuleArgs, RuleCommand, ShieldCommand};
 use crate::context::Context;
 use crate::failure::{self, Exit};
@@ -19,10 +21,8 @@ pub fn run(context: &mut Context, command: ShieldCommand) -> Result<Exit> {
         }
         ShieldCommand::Detach { places } => {
             let client = context.client()?;
-            return each(context, &places, |context, place| {
-                let view = client.detach_shield(place)?;
-                context.item(&view, |_, _| format!("the shield stands at {} no more\n", clean(&view.id)))
-            });
+            let line = |view: &PlaceView| format!("the shield stands at {} no more\n", clean(&view.id));
+            return each(context, &places, |place| client.detach_shield(place), line);
         }
         ShieldCommand::List => {
             let view = context.client()?.shield()?;
@@ -55,10 +55,8 @@ pub fn rule(context: &mut Context, command: RuleCommand) -> Result<Exit> {
         RuleCommand::Add(args) => add(context, &args)?,
         RuleCommand::Remove { rules, force } => {
             let client = context.client()?;
-            return each(context, &rules, |context, name| {
-                let view = client.remove_rule(name, force)?;
-                context.item(&view, |_, _| format!("rule \"{}\" removed\n", clean(&view.rule.name)))
-            });
+            let line = |view: &RuleView| format!("rule \"{}\" removed\n", clean(&view.rule.name));
+            return each(context, &rules, |name| client.remove_rule(name, force), line);
         }
         RuleCommand::List => {
             let rules = context.client()?.rules()?;
@@ -82,23 +80,4 @@ fn add(context: &mut Context, args: &RuleArgs) -> Result<()> {
         failure::say(&format!("bits beyond the prefix's length were left out: {}", written.net));
     }
     Ok(())
-}
-
-/// Does it for each, whatever becomes of the others; the first failure chooses the exit code.
-fn each(
-    context: &mut Context,
-    names: &[String],
-    act: impl Fn(&mut Context, &str) -> Result<()>,
-) -> Result<Exit> {
-    let mut exit = Exit::Done;
-    for name in names {
-        let Err(error) = act(context, name) else { continue };
-        let code = failure::exit_of(&error);
-        if names.len() == 1 || code == Exit::Unreachable {
-            return Err(error);
-        }
-        failure::say(&format!("{error:#}"));
-        exit = if exit == Exit::Done { code } else { exit };
-    }
-    Ok(exit)
 }
